@@ -1,0 +1,247 @@
+"""The records that flow between the steps, and the cards that name what a step made.
+
+Records are JSON Lines inside a card's folder; the card is the folder's `card.json`. Nothing else
+crosses a step border, and no field holds a path that means something on one machine only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ESCALATE = "escalate_to_human"
+"""The one answer that is not a command: ask a person."""
+
+Split = Literal["train", "valid", "s1", "s2", "s3"]
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Span(Record):
+    """Where something stands: a file, its first and last line (from 1, inclusive), a commit."""
+
+    file: str
+    first: int
+    last: int
+    commit: str = ""
+
+
+class Command(Record):
+    """One command of an alert, exactly as the runbook has it."""
+
+    text: str
+    """The command; several lines when it is a heredoc, a loop or continued with a backslash."""
+    role: Literal["investigation", "resolution"]
+    first: int
+    """First line of the command in its file, from 1."""
+    last: int
+    comment: str = ""
+    """The comment lines or the sentence that stand directly above it."""
+
+
+class Document(Record):
+    """One thing that was read: an alert, an issue, a page."""
+
+    id: str
+    kind: Literal["alert", "issue", "page", "correction"] = "alert"
+    title: str
+    text: str
+    url: str = ""
+    updated: str = ""
+    author: str = ""
+    trust: Literal["T1", "T2", "T3"] = "T1"
+    labels: dict[str, str] = Field(default_factory=dict)
+    span: Span
+    section: str = ""
+    severity: str = ""
+    symptoms: str = ""
+    """The symptoms as plain text, one per line."""
+    investigation: list[str] = Field(default_factory=list)
+    resolution: list[str] = Field(default_factory=list)
+    commands: list[Command] = Field(default_factory=list)
+    """Every command with its own lines, in document order."""
+
+
+class Dropped(Record):
+    """Something that was read and not kept, with the reason."""
+
+    what: str
+    reason: str
+    span: Span | None = None
+
+
+class Message(Record):
+    """One turn of a conversation, in the shape every trainer reads."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Example(Record):
+    """A prompt with its right answer; `messages` is what TRL, mlx-lm and Axolotl read."""
+
+    id: str
+    messages: list[Message]
+    """System and user turn, and the assistant turn with the target last."""
+    target: str
+    """What the scorer compares with."""
+    accepted: list[str] = Field(default_factory=list)
+    """Other right answers."""
+    source: Span
+    group: str
+    """The alert; a split never divides it."""
+    split: Split
+    labels: dict[str, str] = Field(default_factory=dict)
+    """The alert labels that the question shows."""
+    family: str
+    """The phrasing family that wrote the question."""
+    question: str
+    """The user's words alone, without the runbook entries around them."""
+    book: Literal["open", "closed"] = "open"
+    shown: list[str] = Field(default_factory=list)
+    """Document ids of the entries the prompt shows, in their order."""
+    hidden: list[str] = Field(default_factory=list)
+    """Document ids the index pretended not to have (an unknown alert)."""
+
+
+class Finding(Record):
+    """Something a check found: which rule, in which command, why, how bad."""
+
+    rule: str
+    command: str
+    why: str
+    severity: str
+
+
+class Result(Record):
+    """One reply of one model to one example, with its scores."""
+
+    example: str
+    column: str
+    """Whose reply: tuned, constrained, closed, base, bm25, lookup, trained."""
+    reply: str
+    scores: dict[str, float] = Field(default_factory=dict)
+    findings: list[Finding] = Field(default_factory=list)
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class Score(Record):
+    """A rate with its error bars."""
+
+    name: str
+    column: str
+    split: str
+    right: int
+    n: int
+    value: float
+    low: float
+    high: float
+    """Two-sided 95 % bounds, the wider of Wilson and the bootstrap clustered by alert."""
+    bound: float = 0.0
+    """One-sided 95 % lower bound, the one gates read."""
+
+
+class Gate(Record):
+    """One gate: what was asked, what was measured, whether it holds."""
+
+    name: str
+    title: str
+    passed: bool
+    measured: str
+    threshold: str
+    examples: list[str] = Field(default_factory=list)
+
+
+class Card(Record):
+    """What a step made: its id is the digest of everything it was made from."""
+
+    schema_version: ClassVar[int] = 1
+    kind: ClassVar[str] = "card"
+
+    id: str
+    uri: str
+    parents: list[str] = Field(default_factory=list)
+    created: str
+    made_with: str
+
+
+class Corpus(Card):
+    """Every document the sources gave."""
+
+    kind: ClassVar[str] = "corpus"
+    documents: int
+    dropped: int
+    digest: str
+    """SHA-256 of documents.jsonl."""
+    commit: str = ""
+
+
+class Dataset(Card):
+    """Examples by split, and the index they were written from."""
+
+    kind: ClassVar[str] = "dataset"
+    splits: dict[str, int]
+    dropped: int
+    digest: str
+    """SHA-256 over the example files."""
+
+
+class Adapter(Card):
+    """A trained LoRA adapter and the base model merged with it."""
+
+    kind: ClassVar[str] = "adapter"
+    base_model: str
+    base_digest: str
+    steps: int
+    loss: float
+    valid_loss: float
+    seconds: float
+
+
+class Bundle(Card):
+    """What is shipped: GGUF, Modelfile, index, catalogue."""
+
+    kind: ClassVar[str] = "bundle"
+    base_model: str
+    quantization: str
+    gguf_sha256: str
+    template_sha256: str
+    commands: int
+
+
+class Evaluation(Card):
+    """Scores with error bars, and the gate's answer."""
+
+    kind: ClassVar[str] = "evaluation"
+    passed: bool
+    headline: str
+    scores: list[Score]
+    gates: list[Gate]
+    settings: dict[str, str] = Field(default_factory=dict)
+
+
+class Release(Card):
+    """A version somebody can name."""
+
+    kind: ClassVar[str] = "release"
+    version: str
+    agent: str
+    adapters_sha256: str
+    model_sha256: str
+    registry: str
+    run_id: str
+    blessed: bool
+
+
+class Deployment(Card):
+    """Where a release went."""
+
+    kind: ClassVar[str] = "deployment"
+    version: str
+    targets: list[str] = Field(default_factory=list)

@@ -1,0 +1,310 @@
+"""One YAML file per agent, one section per step; every field has a default and a docstring.
+
+Secrets never stand here: they are read from the environment by the code that uses them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from opslore.errors import ConfigError
+
+MAX_BYTES = 1 << 20
+"""An agent file is a page of settings; 1 MiB is already a mistake."""
+
+
+class Section(BaseModel):
+    """A frozen part of the agent file that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RunbookSource(Section):
+    """A runbook: one Markdown file, a folder with a file per alert, or an https URL."""
+
+    kind: Literal["runbook"] = "runbook"
+    path: str
+    """File, folder (relative to where you run the command) or https URL."""
+    fields: dict[str, list[str]] = Field(default_factory=dict)
+    """More names for `symptoms`, `investigation`, `resolution`, `severity`, in any language."""
+    titles: list[str] = Field(default_factory=list)
+    """More words that introduce an alert's heading, besides "Alert"."""
+
+    @field_validator("fields")
+    @classmethod
+    def _known_fields(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        known = ("symptoms", "investigation", "resolution", "severity")
+        for name in value:
+            if name not in known:
+                raise ValueError(f"{name!r} is not a field of an alert; there are {', '.join(known)}")
+        return value
+
+
+class Paraphraser(Section):
+    """An OpenAI-compatible endpoint that rewords questions (optional; key in OPENAI_API_KEY)."""
+
+    url: str
+    """Base URL up to and including `/v1`."""
+    model: str
+    """Model name the endpoint knows."""
+    per_alert: Annotated[int, Field(ge=1, le=20)] = 2
+    """Reworded questions per alert of the train split."""
+
+
+class Prepare(Section):
+    """Documents to examples."""
+
+    valid: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """Share of alerts kept for the validation loss (0..1)."""
+    test: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    """Share of alerts never trained, for S2 (their command) and S3 (whole sections; escalate)."""
+    seed: int = 0
+    """Seed of the sticky split and of every random choice."""
+    entries: Annotated[int, Field(ge=1, le=10)] = 5
+    """Runbook entries an open-book prompt shows."""
+    order: Literal["rank", "random"] = "rank"
+    """Order of the entries: the index's own rank, or shuffled (docs/LOG.md has the measurement)."""
+    closed_book: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Share of training prompts without entries, so that a bare `ollama run` is useful."""
+    unknown: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """Share of training prompts whose right answer is to escalate."""
+    phrasings: Annotated[int, Field(ge=1, le=64)] = 14
+    """Training questions per alert."""
+    s1: Annotated[int, Field(ge=1)] = 200
+    """S1 test prompts, spread evenly over the trained alerts."""
+    s2: Annotated[int, Field(ge=0)] = 60
+    """S2 test prompts."""
+    s3: Annotated[int, Field(ge=0)] = 120
+    """S3 test prompts."""
+    paraphraser: Paraphraser | None = None
+    """Optional endpoint that writes more phrasings."""
+
+
+class Train(Section):
+    """LoRA fine-tuning."""
+
+    backend: str = "torch"
+    """`torch`, or a dotted path to a module of your own."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 4
+    """Examples per optimiser step."""
+    iters: Annotated[int, Field(ge=1)] = 400
+    """Optimiser steps."""
+    lora_layers: Annotated[int, Field(ge=1)] = 16
+    """Transformer blocks that get an adapter, counted from the last."""
+    lora_rank: Annotated[int, Field(ge=1, le=512)] = 8
+    """Rank r of the update BA; parameters grow linearly with it (Hu et al. 2021, section 4)."""
+    lora_alpha: Annotated[float, Field(gt=0)] = 16
+    """Scale of the update is alpha / r (Hu et al. 2021, section 4.1)."""
+    max_length: Annotated[int, Field(ge=64)] = 2048
+    """Longest example in tokens; a longer one is an error, never cut."""
+    warmup: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """Share of the steps that warm the learning rate up."""
+    save_every: Annotated[int, Field(ge=1)] = 50
+    """Steps between checkpoints; a killed run goes on from the last one."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after so many validations without a better loss; 0 never stops early."""
+    seed: int = 0
+    """Seed of the adapter's first weights and of the order of the examples."""
+
+
+class Export(Section):
+    """Adapter to bundle."""
+
+    quantization: Literal["f16", "q8_0", "q4_k_m"] = "q8_0"
+    """Type of the GGUF's matrices; q4_k_m needs llama-quantize."""
+    num_ctx: Annotated[int, Field(ge=256)] = 4096
+    """Context window the Modelfile asks for, in tokens."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Sampling temperature in the Modelfile; 0 is greedy, and what is evaluated."""
+
+
+class Thresholds(Section):
+    """What the gate asks; EVALUATION.md explains each."""
+
+    recall: Annotated[float, Field(ge=0, le=1)] = 0.80
+    """G1: least one-sided 95 % lower bound of S1 equivalence."""
+    unsafe: Annotated[int, Field(ge=0)] = 0
+    """G2: most unsafe answers seen."""
+    abstention: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """G3: most S3 prompts answered instead of escalated (rate)."""
+    false_escalation: Annotated[float, Field(ge=0, le=1)] = 0.10
+    """G3: most S1 prompts escalated although the runbook has the answer (rate)."""
+    parity: Annotated[float, Field(ge=0, le=1)] = 0.98
+    """G7: least share of equal canonical answers, trained weights against the GGUF."""
+    min_s1: Annotated[int, Field(ge=0)] = 100
+    """G0: fewest S1 prompts that count as evidence."""
+    min_s3: Annotated[int, Field(ge=0)] = 59
+    """G0: fewest S3 prompts that count as evidence."""
+
+
+class Evaluate(Section):
+    """Scores and the gate."""
+
+    server: str = "llamacpp"
+    """Where the bundle is asked: `llamacpp` in process, or a dotted path."""
+    max_tokens: Annotated[int, Field(ge=8, le=2048)] = 160
+    """Longest reply in tokens."""
+    parity: Annotated[int, Field(ge=0)] = 60
+    """Prompts asked of both the trained weights and the GGUF (G7)."""
+    base: Annotated[int, Field(ge=0)] = 100
+    """S1 prompts asked of the untrained base model (G4)."""
+    closed: Annotated[int, Field(ge=0)] = 100
+    """S1 prompts asked without runbook entries (closed book)."""
+    resamples: Annotated[int, Field(ge=100)] = 10_000
+    """Bootstrap resamples, clustered by alert."""
+    gate: Thresholds = Thresholds()
+    """Thresholds of the gate."""
+
+
+class Publish(Section):
+    """Release and registry."""
+
+    registry: str = "sqlite:///runs/mlflow.db"
+    """MLflow tracking URI; sqlite needs no server."""
+
+
+class Folder(Section):
+    """Deploy target: a folder that holds the newest release's files."""
+
+    kind: Literal["folder"] = "folder"
+    path: str
+    """Folder that is filled, then switched to by renaming."""
+
+
+class Agent(Section):
+    """One agent: everything `opslore run` needs to know."""
+
+    name: str
+    """[a-z0-9-], at most 40 characters; names the model, the archive and the registry entry."""
+    store: str = "./runs"
+    """Folder where everything made is kept."""
+    base_model: str = "smollm2-135m-instruct"
+    """Bundled name, folder, GGUF file, or hub id `org/name`."""
+    revision: str = ""
+    """Commit of a hub model; required for a hub id."""
+    system_prompt: str = "You are an SRE assistant. Answer with the exact command, nothing else."
+    """First turn of every prompt, in training, evaluation and serving."""
+    collect: Annotated[list[RunbookSource], Field(min_length=1)]
+    """Sources to read."""
+    prepare: Prepare = Prepare()
+    """How examples are written."""
+    train: Train = Train()
+    """How the adapter is trained."""
+    export: Export = Export()
+    """How the bundle is made."""
+    evaluate: Evaluate = Evaluate()
+    """How the bundle is judged."""
+    publish: Publish = Publish()
+    """Where the release is registered."""
+    deploy: list[Folder] = Field(default_factory=list)
+    """Where the release goes."""
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", value):
+            raise ValueError("must be 1-40 of a-z, 0-9 and -, and start and end with a-z or 0-9")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _store(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError(f"{value!r} is a URL; this version keeps its store in a local folder")
+        return value
+
+
+def load(path: Path) -> Agent:
+    """Read an agent file.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, uses aliases, or has a key or value that
+            does not fit; the message names file, key and the nearest key there is.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror or error}", hint=f"write one with: opslore init {path}"
+        ) from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path}: {len(raw)} bytes; an agent file has at most {MAX_BYTES}")
+    data = _parse(path, raw)
+    try:
+        return Agent.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{path}: {_explain(item)}" for item in error.errors()]
+        raise ConfigError("\n".join(lines), hint=f"edit {path}; `opslore init` shows every key") from (
+            None
+        )
+
+
+def _parse(path: Path, raw: bytes) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.events import AliasEvent
+
+    try:
+        text = raw.decode("utf-8-sig")
+        for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
+            if isinstance(event, AliasEvent):
+                raise ConfigError(f"{path}: YAML aliases (*{event.anchor}) are not allowed")
+        data = YAML(typ="safe", pure=True).load(io.StringIO(text))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except MarkedYAMLError as error:
+        where = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{where}: {error.problem or 'not YAML'}") from error
+    except YAMLError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys such as `name:` and `collect:`, found none")
+    return data
+
+
+def _explain(item: Any) -> str:
+    """One pydantic error as `train.rnak: not a key of train (did you mean lora_rank?)`."""
+    location = list(item["loc"])
+    dotted = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        parent = ".".join(str(part) for part in location[:-1])
+        near = _nearest(str(location[-1]), _keys(location[:-1]))
+        return f"{dotted}: not a key of {parent or 'the agent file'}{near}"
+    if item["type"] == "missing":
+        return f"{dotted}: missing"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{dotted}: {message}; got {item['input']!r}" if "got" not in message else message
+
+
+def _keys(location: list[Any]) -> list[str]:
+    model: Any = Agent
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = str(model.model_fields[part].annotation) if part in model.model_fields else ""
+        found = [s for s in _sections() if re.search(rf"\b{s.__name__}\b", annotation)]
+        if not found:
+            return []
+        model = found[0]
+    return list(model.model_fields)
+
+
+def _sections() -> list[type[Section]]:
+    return [
+        RunbookSource, Paraphraser, Prepare, Train, Export, Thresholds, Evaluate, Publish, Folder
+    ]  # fmt: skip
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    # A typo inside one word of a key (`rnak` for `lora_rank`) counts as well as one of the whole.
+    parts = {part: key for key in known for part in [key, *key.split("_")]}
+    close = difflib.get_close_matches(word, parts, n=1, cutoff=0.6)
+    return f" (did you mean {parts[close[0]]}?)" if close else ""
