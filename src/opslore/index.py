@@ -130,7 +130,7 @@ class Index:
         self.entries = list(entries)
         self.by_id = {e.id: e for e in self.entries}
         self._place = {e.id: i for i, e in enumerate(self.entries)}
-        self._bm25 = _fit([_fields(e) for e in self.entries]) if self.entries else None
+        self._bm25 = _Bm25([_fields(e) for e in self.entries]) if self.entries else None
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> Index:
@@ -178,12 +178,20 @@ def _fields(e: Entry) -> list[str]:
 
 
 class _Bm25:
-    """BM25 with Lucene's idf, over a sparse matrix of precomputed weights."""
+    """The weights bm25s computed (Lucene's variant), asked with weighted query terms."""
 
-    def __init__(self, vocabulary: dict[str, int], weights: Any, best: np.ndarray[Any, Any]) -> None:
-        self.vocabulary = vocabulary
-        self.weights = weights
-        self.best = best
+    def __init__(self, texts: list[list[str]]) -> None:
+        import bm25s
+        import numpy as np
+        from scipy.sparse import csc_matrix
+
+        engine = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
+        engine.index(texts, show_progress=False)
+        part = engine.scores
+        self.vocabulary: dict[str, int] = engine.vocab_dict
+        shape = (len(texts), len(part["indptr"]) - 1)
+        self.weights = csc_matrix((part["data"], part["indices"], part["indptr"]), shape=shape)
+        self.best = np.asarray(self.weights.max(axis=0).todense()).ravel()
 
     def scores(self, query: list[str]) -> tuple[np.ndarray[Any, Any], float]:
         """Scores per entry, and the score an entry with every query term would reach."""
@@ -194,36 +202,12 @@ class _Bm25:
             if (column := self.vocabulary.get(term)) is not None:
                 counts[column] = counts.get(column, 0.0) + (0.25 if term.startswith("#") else 1.0)
         total = np.zeros(self.weights.shape[0])
-        if not counts:
-            return total, 0.0
-        columns = list(counts)
-        # A term said ten times is not ten times the evidence.
-        amounts = np.array([min(counts[c], 2.0) for c in columns])
-        total = np.asarray(self.weights[:, columns] @ amounts).ravel()
         unknown = sum(1.0 for term in set(query) if term not in self.vocabulary and term[0] != "#")
-        ceiling = float(self.best[columns] @ amounts) + unknown * math.log1p(len(total))
+        ceiling = unknown * math.log1p(len(total))
+        if counts:
+            columns = list(counts)
+            # A term said ten times is not ten times the evidence.
+            amounts = np.array([min(counts[c], 2.0) for c in columns])
+            total = np.asarray(self.weights[:, columns] @ amounts).ravel()
+            ceiling += float(self.best[columns] @ amounts)
         return total, ceiling
-
-
-def _fit(texts: list[list[str]], k1: float = 1.2, b: float = 0.6) -> _Bm25:
-    import numpy as np
-    from scipy.sparse import coo_matrix
-
-    vocabulary: dict[str, int] = {}
-    rows: list[int] = []
-    columns: list[int] = []
-    for row, text in enumerate(texts):
-        for term in text:
-            rows.append(row)
-            columns.append(vocabulary.setdefault(term, len(vocabulary)))
-    shape = (len(texts), len(vocabulary))
-    counts = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=shape).tocsc()
-    counts.sum_duplicates()
-    length = np.asarray(counts.sum(axis=1)).ravel()
-    norm = k1 * (1 - b + b * length / max(length.mean(), 1e-9))
-    frequency = np.diff(counts.indptr)
-    idf = np.log1p((len(texts) - frequency + 0.5) / (frequency + 0.5))
-    column_of = np.repeat(np.arange(shape[1]), frequency)
-    counts.data = counts.data * (k1 + 1) / (counts.data + norm[counts.indices]) * idf[column_of]
-    best = np.asarray(counts.max(axis=0).todense()).ravel()
-    return _Bm25(vocabulary, counts, best)

@@ -32,7 +32,7 @@ from opslore.errors import (
 )
 from opslore.store import sha256, write
 
-CONVERSION = 1
+CONVERSION = 2
 """Raised when the conversion of a GGUF gives another folder, so that old folders are not reused."""
 
 FILES = ("*.safetensors", "*.json", "tokenizer*", "*.jinja", "README.md", "LICENSE*")
@@ -44,7 +44,7 @@ GEMMA_TEMPLATE = (
     "{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}"
     "{% for message in turns %}"
     "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n'"
-    " + (system if loop.first else '') + message['content'] | trim + '<end_of_turn>\n' }}"
+    " + (system if loop.first else '') + message['content'] + '<end_of_turn>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
 """Gemma's turns for a GGUF that carries no template: the system text opens the first user turn."""

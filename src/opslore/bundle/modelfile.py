@@ -1,0 +1,124 @@
+"""The Modelfile: how Ollama is to talk to the bundle.
+
+Ollama does not read the Jinja template inside the GGUF; it wants one in Go's template language. It
+is written here per family of turns, and is tested to give the same prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from opslore.errors import ConfigError, DataError
+
+Family = Literal["chatml", "gemma", "functiongemma"]
+
+STOPS: dict[Family, list[str]] = {
+    "chatml": ["<|im_end|>"],
+    "gemma": ["<end_of_turn>"],
+    "functiongemma": ["<end_of_turn>", "<start_function_response>"],
+}
+"""What ends a reply, by family."""
+
+_LAST = "{{- $last := eq (len (slice $.Messages $i)) 1 }}\n"
+
+_CHATML = (
+    "{{- range $i, $m := .Messages }}\n"
+    + _LAST
+    + '{{- if and (eq $i 0) (ne .Role "system") }}DEFAULT{{ end }}<|im_start|>{{ .Role }}\n'
+    '{{ .Content }}{{ if not (and $last (eq .Role "assistant")) }}<|im_end|>\n'
+    '{{ end }}{{- if and $last (ne .Role "assistant") }}<|im_start|>assistant\n'
+    "{{ end }}\n"
+    "{{- end }}"
+)
+_GEMMA = (
+    '{{- $system := "" }}\n'
+    "{{- range $i, $m := .Messages }}\n"
+    + _LAST
+    + '{{- if eq .Role "system" }}{{ $system = printf "%s\\n\\n" .Content }}\n'
+    '{{- else }}<start_of_turn>{{ if eq .Role "assistant" }}model{{ else }}{{ .Role }}{{ end }}\n'
+    '{{ $system }}{{ .Content }}{{ $system = "" }}'
+    '{{ if not (and $last (eq .Role "assistant")) }}<end_of_turn>\n'
+    '{{ end }}{{- if and $last (ne .Role "assistant") }}<start_of_turn>model\n'
+    "{{ end }}\n"
+    "{{- end }}\n"
+    "{{- end }}"
+)
+
+
+def family(template: str) -> Family:
+    """Which turns a chat template writes.
+
+    Raises:
+        DataError: turns that no Go template is known for.
+    """
+    if "<start_function_call>" in template:
+        return "functiongemma"
+    if "<start_of_turn>" in template:
+        return "gemma"
+    if "<|im_start|>" in template:
+        return "chatml"
+    raise DataError(
+        "the chat template has neither ChatML nor Gemma turns, so no Modelfile can be written",
+        hint="choose a base model with one of these, or add its turns to bundle/modelfile.py",
+    )
+
+
+def stops(template: str) -> list[str]:
+    """The texts that end a reply under this chat template."""
+    return STOPS[family(template)]
+
+
+def go_template(template: str, default_system: str = "") -> str:
+    """The chat template in Go, as Ollama wants it; the first token (BOS) is the tokenizer's job.
+
+    Args:
+        template: the Jinja chat template.
+        default_system: what a ChatML template puts in front when there is no system turn.
+    """
+    if family(template) == "gemma":
+        return _GEMMA
+    return _CHATML.replace("DEFAULT", default_system)
+
+
+def render(
+    gguf_name: str,
+    template: str,
+    system: str,
+    stops: Sequence[str],
+    parameters: Mapping[str, str | int | float],
+    default_system: str = "",
+) -> str:
+    """The text of a Modelfile.
+
+    Args:
+        gguf_name: the GGUF's file name, beside the Modelfile.
+        template: the Jinja chat template inside the GGUF.
+        system: the system prompt the model was trained with.
+        stops: texts that end a reply.
+        parameters: Ollama's parameters, such as num_ctx and temperature.
+        default_system: see `go_template`.
+
+    Raises:
+        ConfigError: a text that a Modelfile cannot hold.
+    """
+    lines = [f"FROM ./{gguf_name}"]
+    if family(template) == "functiongemma":
+        # Ollama does not recognise this model by itself (ollama#13804).
+        lines += ["RENDERER functiongemma", "PARSER functiongemma"]
+    else:
+        lines.append(f"TEMPLATE {_block(go_template(template, default_system), 'the template')}")
+    if system:
+        lines.append(f"SYSTEM {_block(system, 'system_prompt')}")
+    lines += [f"PARAMETER stop {_block(stop, 'stop')}" for stop in stops]
+    lines += [f"PARAMETER {name} {value}" for name, value in parameters.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _block(text: str, what: str) -> str:
+    """A quoted Modelfile value, which knows no escapes."""
+    if '"""' in text or text.endswith('"'):
+        raise ConfigError(
+            f'{what}: three quotes, or a quote at the end, cannot stand in a Modelfile: {text!r}'
+        )
+    return f'"""{text}"""'

@@ -1,0 +1,209 @@
+"""Split a command's words by its tool's table: verb path, positionals, flags, and an inner command.
+
+Flags may stand anywhere; `-n x`, `-nx`, `--namespace x` and `--namespace=x` are one flag. What is no
+tool of ours is split without a table: each flag keeps the words that follow it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from opslore.commands.syntax import Part, Word, word
+from opslore.commands.tables import Flags, Tool, Verb, tools
+
+_SYSTEM_FOLDERS = re.compile(r"^/(?:usr/(?:local/)?)?s?bin/(?=[^/]+$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag by its long name (or its letter, when it has no other), with its value if it takes one."""
+
+    name: str
+    value: Word | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a simple command calls, and with what."""
+
+    program: str
+    tool: Tool | None
+    verb: Verb
+    positionals: tuple[Word, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    inner: tuple[Word, ...] = ()
+    known_verb: bool = True
+
+    def value(self, *names: str) -> str | None:
+        """The text of the first of these flags that is given; "" for a flag without a value."""
+        for flag in self.flags:
+            if flag.name in names:
+                return flag.value.text if flag.value else ""
+        return None
+
+
+def program_name(text: str) -> str:
+    """The program without its system folder: `/usr/bin/rm` is `rm`."""
+    return _SYSTEM_FOLDERS.sub("", text)
+
+
+@lru_cache(maxsize=8192)
+def invocation(words: tuple[Word, ...]) -> Invocation:
+    """Read a simple command's words; the first is its program."""
+    program = program_name(words[0].text)
+    tool = tools().get(program) or tools().get(program.rsplit("/", 1)[-1])
+    if tool and program in tool.synonyms:
+        program = tool.name
+    rest = words[1:]
+    if tool is None:
+        return _generic(program, rest)
+    if tool.style == "ordered":
+        return Invocation(program, tool, tool.default, rest)
+    if not tool.verbs:
+        return _call(program, tool, tool.default, tool.flags, rest, 0)
+    path, known = _path(tool, rest)
+    verb = tool.verbs[" ".join(path)] if known else Verb(path)
+    if not path:
+        verb = replace(tool.default, risk="read")
+    flags = tool.flags.merged(verb.flags)
+    return replace(_call(program, tool, verb, flags, rest, len(path)), known_verb=known or not path)
+
+
+def _path(tool: Tool, words: Sequence[Word]) -> tuple[tuple[str, ...], bool]:
+    """The longest verb path that the leading positionals spell."""
+    leading = [
+        item.text
+        for item in _split(tool, tool.flags, words, limit=tool.depth)[0][: tool.depth]
+    ]
+    names = tuple(tool.aliases.get(name, name) for name in leading)
+    for length in range(len(names), 0, -1):
+        if " ".join(names[:length]) in tool.verbs:
+            return names[:length], True
+    if tool.family == "aws":
+        return names[:2], False
+    return names[:1], False
+
+
+def _call(
+    program: str, tool: Tool, verb: Verb, flags: Flags, words: Sequence[Word], skip: int
+) -> Invocation:
+    limit = skip + int(verb.inner) if verb.inner.isdigit() else None
+    positionals, found, after = _split(tool, flags, words, limit)
+    inner: tuple[Word, ...] = ()
+    if limit is not None:
+        inner, positionals = tuple(positionals[limit:]), positionals[:limit]
+        inner += tuple(after)
+    elif verb.inner == "--":
+        inner = tuple(after)
+    elif verb.inner:
+        inner = (word(verb.inner), *positionals[skip:])
+        positionals = positionals[:skip]
+    else:
+        positionals += after
+    return Invocation(program, tool, verb, tuple(positionals[skip:]), tuple(found), inner)
+
+
+def _split(
+    tool: Tool, flags: Flags, words: Sequence[Word], limit: int | None = None
+) -> tuple[list[Word], list[Flag], list[Word]]:
+    """Positionals, flags, and what follows `--`; after `limit` positionals all words are positional."""
+    positionals: list[Word] = []
+    found: list[Flag] = []
+    queue = list(words)
+    while queue:
+        item = queue.pop(0)
+        text = item.text
+        if limit is not None and len(positionals) > limit:
+            positionals.append(item)
+        elif text == "--":
+            if limit is not None and positionals[limit:]:
+                positionals.append(item)
+                continue
+            return positionals, found, queue
+        elif not text.startswith("-") or text == "-" or _starts_dynamic(item):
+            positionals.append(item)
+        elif text.startswith("--") or tool.family == "single-dash":
+            found.append(_long(flags, item, queue))
+        else:
+            found += _cluster(flags, item, queue)
+    return positionals, found, []
+
+
+def split_flags(tool: Tool, words: Sequence[Word]) -> tuple[list[Word], list[Flag]]:
+    """Positionals and flags of a tool whose words are otherwise kept in their order."""
+    positionals, flags, after = _split(tool, tool.flags, words)
+    return [*positionals, *after], flags
+
+
+def _starts_dynamic(item: Word) -> bool:
+    return item.parts[0].kind not in ("text", "bare")
+
+
+def without_prefix(item: Word, count: int) -> Word:
+    """A word without its first characters; they must be literal text."""
+    first = item.parts[0]
+    parts = (Part(first.kind, first.text[count:]), *item.parts[1:])
+    kept = tuple(part for part in parts if part.text or part.scripts)
+    return Word(kept or (Part("text", ""),))
+
+
+def _long(flags: Flags, item: Word, queue: list[Word]) -> Flag:
+    first = item.parts[0].text
+    dashes = 2 if first.startswith("--") else 1
+    name, equals, _ = first[dashes:].partition("=")
+    if equals:
+        return Flag(flags.short.get(name, name), without_prefix(item, dashes + len(name) + 1))
+    name = flags.short.get(name, name)
+    if name in flags.value and len(item.parts) == 1:
+        return Flag(name, queue.pop(0) if queue else word(""))
+    return Flag(name if len(item.parts) == 1 else item.text[dashes:])
+
+
+def _cluster(flags: Flags, item: Word, queue: list[Word]) -> list[Flag]:
+    """`-it`, `-nfoo`, `-n foo`, `-n=foo`; a letter nobody knows is a flag of its own."""
+    found: list[Flag] = []
+    letters = item.parts[0].text[1:]
+    whole = letters.partition("=")[0]
+    if len(whole) > 1 and whole in flags.value | flags.boolean and whole[0] not in flags.short:
+        return [_long(flags, item, queue)]
+    for index, letter in enumerate(letters):
+        name = flags.short.get(letter, letter)
+        rest = without_prefix(item, index + 2)
+        if name in flags.value:
+            if rest.text.startswith("=") and rest.parts[0].kind == "text":
+                rest = without_prefix(rest, 1)
+            if not rest.text and queue:
+                rest = queue.pop(0)
+            return [*found, Flag(name, rest)]
+        if letters[index + 1 : index + 2] == "=":
+            return [*found, Flag(name, without_prefix(item, index + 3))]
+        if not letter.isalnum():
+            return [*found, Flag(letters[index:])]
+        found.append(Flag(name))
+    return found
+
+
+def _generic(program: str, words: Sequence[Word]) -> Invocation:
+    """Without a table: leading words are positionals, then each flag keeps the words after it."""
+    positionals: list[Word] = []
+    flags: list[Flag] = []
+    for index, item in enumerate(words):
+        text = item.text
+        if text == "--":
+            return Invocation(
+                program, None, Verb(), (*positionals, *words[index:]), tuple(flags), known_verb=False
+            )
+        if text.startswith("-") and text != "-" and not _starts_dynamic(item):
+            name, equals, _ = item.parts[0].text.partition("=")
+            value = without_prefix(item, len(name) + 1) if equals else None
+            flags.append(Flag(name if equals or len(item.parts) == 1 else text, value))
+        elif flags:
+            last = flags[-1]
+            joined = item if last.value is None else Word((*last.value.parts, Part("text", "\x1f"), *item.parts))
+            flags[-1] = Flag(last.name, joined)
+        else:
+            positionals.append(item)
+    return Invocation(program, None, Verb(), tuple(positionals), tuple(flags), known_verb=False)

@@ -1,0 +1,331 @@
+"""The canonical form: one text for all spellings of the same command.
+
+Aliases are resolved, short flags become long ones, documented defaults are dropped, flags are sorted,
+quotes stay only where they matter, holes become `<kind>`. The form is itself a command, so it can
+be parsed again, and its canonical form is itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from opslore.commands.arguments import Flag, Invocation, invocation
+from opslore.commands.holes import Hole, typed_holes
+from opslore.commands.inline import inlined
+from opslore.commands.kube import Target, targets
+from opslore.commands.parse import parse
+from opslore.commands.scan import MARK
+from opslore.commands.syntax import Compound, Part, Redirect, Script, Simple, Word
+
+_PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
+_DECLARING = frozenset({"export", "declare", "local", "readonly", "typeset"})
+_SELECTORS = frozenset({"selector", "field-selector", "pod-selector"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One command in canonical form; holes are still marks."""
+
+    operator: str
+    """`;`, `&&`, `|` ... before it; "" for the first."""
+    program: str = ""
+    verb: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    flags: tuple[tuple[str, str | None], ...] = ()
+    inner: tuple[Unit, ...] = ()
+    assignments: tuple[str, ...] = ()
+    redirects: tuple[str, ...] = ()
+    clauses: tuple[tuple[str, tuple[Unit, ...]], ...] = ()
+    """The labelled parts, for a loop or a condition; its keyword is the program."""
+    negated: bool = False
+    compound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A command's units, and its holes by the numbers of their marks."""
+
+    units: tuple[Unit, ...]
+    holes: tuple[Hole, ...]
+    reason: str = ""
+
+
+def canonical(command: str) -> str:
+    """The canonical form of a command; "" when it is not parseable."""
+    return _canonical(command)
+
+
+@lru_cache(maxsize=8192)
+def _canonical(command: str) -> str:
+    found = form(command)
+    if found.reason:
+        return ""
+    text = render(found.units)
+    return _name_holes(text, found.holes)
+
+
+@lru_cache(maxsize=8192)
+def form(command: str) -> Form:
+    """The canonical form as structure, for comparing."""
+    script = parse(command)
+    if not script.ok:
+        return Form((), (), script.reason)
+    script = inlined(script)
+    typed = typed_holes(script)
+    return Form(_units(script, typed), tuple(typed))
+
+
+def _name_holes(text: str, holes: tuple[Hole, ...]) -> str:
+    """Marks become `<pod>`; a second, different pod becomes `<pod-2>`."""
+    seen: dict[str, list[str]] = {}
+
+    def name(match: re.Match[str]) -> str:
+        hole = holes[int(match.group(1))]
+        kind = re.sub(r"(?:_\d+)+$", "", hole.kinds[0]) or hole.kinds[0]
+        known = seen.setdefault(kind, [])
+        if hole.identity not in known:
+            known.append(hole.identity)
+        number = known.index(hole.identity) + 1
+        return f"<{kind}>" if number == 1 else f"<{kind}-{number}>"
+
+    return MARK.sub(name, text)
+
+
+def _units(script: Script, holes: list[Hole]) -> tuple[Unit, ...]:
+    units: list[Unit] = []
+    for operator, item in zip(("", *script.operators), script.items, strict=True):
+        make = _simple if isinstance(item, Simple) else _compound
+        units.append(make(operator, item, holes))  # type: ignore[operator]
+    return tuple(units)
+
+
+def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
+    assignments = tuple(f"{one.name}={quoted(one.value, holes)}" for one in item.assignments)
+    redirects = tuple(_redirect(one, holes) for one in item.redirects)
+    if not item.words:
+        return Unit(operator, "", (), (), (), (), assignments, redirects, (), item.negated)
+    call = invocation(item.words)
+    program = quoted(Word((Part("text", call.program),)), holes)
+    if item.words[0].literal is None:
+        program = quoted(item.words[0], holes)
+    if call.tool and call.tool.family == "kubectl":
+        found, rest = targets(call)
+        arguments = [_target(one, holes) for one in found]
+        arguments += [quoted(word, holes) for word in rest]
+    else:
+        arguments = [quoted(word, holes) for word in call.positionals]
+    flags = _flags(call, holes)
+    inner: tuple[Unit, ...] = ()
+    if call.inner:
+        inner = (_simple("", Simple(call.inner), holes),)
+    return Unit(
+        operator,
+        program,
+        call.verb.path,
+        tuple(arguments),
+        flags,
+        inner,
+        assignments,
+        redirects,
+        (),
+        item.negated,
+    )
+
+
+def _target(target: Target, holes: list[Hole]) -> str:
+    """`pod/x` or `pod`; a hole for a kind stays a hole."""
+    if target.name is None:
+        return _quote(target.kind)
+    return quoted(Word((Part("text", f"{target.kind}/"), *target.name.parts)), holes)
+
+
+def _flags(call: Invocation, holes: list[Hole]) -> tuple[tuple[str, str | None], ...]:
+    """Sorted by name, then value with its holes named, so that their numbers do not decide."""
+    if call.tool is None:
+        rows = [(flag.name, _group(flag.value, holes)) for flag in call.flags]
+    else:
+        rows = [row for flag in call.flags if (row := _flag(call, flag, holes))]
+
+    def key(row: tuple[str, str | None]) -> tuple[str, str, str]:
+        value = row[1] or ""
+        named = MARK.sub(lambda match: f"<{holes[int(match.group(1))].kinds[0]}>", value)
+        spelled = MARK.sub(lambda match: holes[int(match.group(1))].identity, value)
+        return row[0], named, spelled
+
+    if call.tool and call.tool.verbs:
+        rows = list(dict.fromkeys(rows))
+    return tuple(sorted(rows, key=key))
+
+
+def _group(value: Word | None, holes: list[Hole]) -> str | None:
+    """The words behind a flag of an unknown tool, each quoted by itself."""
+    if value is None:
+        return None
+    groups: list[list[Part]] = [[]]
+    for part in value.parts:
+        if part == Part("text", "\x1f"):
+            groups.append([])
+        else:
+            groups[-1].append(part)
+    return " ".join(quoted(Word(tuple(group)), holes) for group in groups)
+
+
+def _flag(call: Invocation, flag: Flag, holes: list[Hole]) -> tuple[str, str | None] | None:
+    """A flag's name and value; None for a documented default."""
+    tool, verb = call.tool, call.verb
+    default = verb.defaults.get(flag.name) or (tool.defaults.get(flag.name) if tool else None)
+    value = quoted(_settled(flag.value, call), holes) if flag.value else None
+    boolean = tool is not None and flag.name not in tool.flags.merged(verb.flags).value
+    if boolean and value in ("true", "false"):
+        if value == (default or "false"):
+            return None
+        return (flag.name, None) if value == "true" else (flag.name, value)
+    if boolean and value is None and default == "true":
+        return None
+    if value is not None and value == default:
+        return None
+    if flag.name in _SELECTORS and value and re.fullmatch(rf"[\w./=!,\ue000\ue001-]+", value):
+        value = ",".join(sorted(part.replace("==", "=") for part in value.split(",")))
+    return flag.name, value
+
+
+def _settled(word: Word, call: Invocation) -> Word:
+    """Values of tools that read no file names have no globs: `{.items[*]}` needs no quotes there."""
+    if call.tool and call.tool.verbs:
+        parts = tuple(Part("text", one.text) if one.kind == "bare" else one for one in word.parts)
+        return Word((Part("text", word.text),)) if word.literal is not None else Word(parts)
+    return word
+
+
+def _compound(operator: str, item: Compound, holes: list[Hole]) -> Unit:
+    clauses = tuple((clause.label, _units(clause.script, holes)) for clause in item.clauses)
+    if item.keyword in ("test", "other", "arithmetic for"):
+        clauses = ()
+    words = tuple(quoted(word, holes) for word in item.words)
+    arguments = (item.head, *words) if item.head else words
+    redirects = tuple(_redirect(one, holes) for one in item.redirects)
+    return Unit(
+        operator, item.keyword, (), arguments, (), (), (), redirects, clauses, item.negated, True
+    )
+
+
+def _redirect(redirect: Redirect, holes: list[Hole]) -> str:
+    if redirect.body is not None:
+        word = redirect.target.parts[0]
+        mark = f"'{word.text}'" if word.kind == "text" else word.text
+        body = redirect.body if redirect.body.endswith("\n") else f"{redirect.body}\n"
+        return f"{redirect.operator}{mark}\n{body}{word.text}"
+    standard = {">": "1", ">>": "1", "<": "0"}.get(redirect.operator)
+    number = "" if redirect.descriptor == standard else redirect.descriptor
+    gap = "" if redirect.operator in (">&", "<&") else " "
+    return f"{number}{redirect.operator}{gap}{quoted(redirect.target, holes)}"
+
+
+def quoted(word: Word, holes: list[Hole]) -> str:
+    """A word with the quotes it needs and no others."""
+    if all(part.kind == "text" for part in word.parts):
+        return _quote(_compact(word.text))
+    if len(word.parts) == 1:
+        part = word.parts[0]
+        return part.text if part.kind != "substitution" else _substitution(part, holes)
+    if any(part.kind in ("bare", "process") for part in word.parts):
+        return "".join(quoted(Word((part,)), holes) for part in word.parts)
+    pieces = []
+    for part in word.parts:
+        if part.kind == "text":
+            pieces.append(re.sub(r'(["\\$`])', r"\\\1", part.text))
+        else:
+            pieces.append(_substitution(part, holes) if part.kind == "substitution" else part.text)
+    return '"' + "".join(pieces) + '"'
+
+
+def _substitution(part: Part, holes: list[Hole]) -> str:
+    return "$(" + render(_units(part.scripts[0], holes)) + ")"
+
+
+def _quote(text: str) -> str:
+    if _PLAIN.fullmatch(MARK.sub("_", text)):
+        return text
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _compact(text: str) -> str:
+    """JSON with its spaces and key order taken out; any other text as it is."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def render(units: Iterable[Unit]) -> str:
+    """Units as text; heredoc bodies come after the line they belong to."""
+    text, bodies = "", ""
+    for unit in units:
+        joint = {"": "", ";": "; ", "&": " & "}.get(unit.operator, f" {unit.operator} ")
+        if bodies and unit.operator == ";":
+            text, bodies, joint = f"{text}\n{bodies}", "", "\n"
+        line, body = _line(unit)
+        text, bodies = text + joint + line, bodies + ("\n" if bodies and body else "") + body
+    return f"{text}\n{bodies}\n" if bodies else text
+
+
+def _line(unit: Unit) -> tuple[str, str]:
+    """A unit's own line, and the heredoc bodies that follow it."""
+    words = ["!"] if unit.negated else []
+    if unit.program in _DECLARING and not unit.compound:
+        words += [*_words(unit), *unit.assignments]
+    else:
+        words += [*unit.assignments, *(_structure(unit) if unit.compound else _words(unit))]
+    bodies = []
+    for redirect in unit.redirects:
+        mark, _, body = redirect.partition("\n")
+        words.append(mark)
+        bodies += [body] if body else []
+    return " ".join(word for word in words if word), "\n".join(bodies)
+
+
+def _words(unit: Unit) -> list[str]:
+    words = [unit.program, *unit.verb, *unit.arguments]
+    for name, value in unit.flags:
+        words.append(_flag_text(name, value))
+    if unit.inner:
+        words += ["--", render(unit.inner)]
+    return words
+
+
+def _flag_text(name: str, value: str | None) -> str:
+    dashed = name if name.startswith("-") else f"-{name}" if len(name) == 1 else f"--{name}"
+    if value is None:
+        return dashed
+    return f"{dashed}={value}" if dashed.startswith("--") else f"{dashed} {value}"
+
+
+def _structure(unit: Unit) -> list[str]:
+    if unit.program == "(":
+        return [f"({_body(unit.clauses[0][1]).removesuffix('; ')})"]
+    if unit.program == "{":
+        return [f"{{ {_body(unit.clauses[0][1])}}}"]
+    if unit.program == "for":
+        values = f" in {' '.join(unit.arguments[1:])}" if unit.arguments[1:] else ""
+        return [f"for {unit.arguments[0]}{values}; do {_body(unit.clauses[0][1])}done"]
+    if unit.program == "function":
+        return [f"{unit.arguments[0]}() {{ {_body(unit.clauses[0][1])}}}"]
+    if unit.program == "case":
+        rows = [f"{label}) {_body(body).removesuffix('; ')} ;;" for label, body in unit.clauses]
+        return [f"case {' '.join(unit.arguments)} in {' '.join(rows)} esac"]
+    if unit.clauses:
+        end = "fi" if unit.program == "if" else "done"
+        return ["".join(f"{label} {_body(body)}" for label, body in unit.clauses) + end]
+    return list(unit.arguments)
+
+
+def _body(units: tuple[Unit, ...]) -> str:
+    """Commands and the separator that closes them, which a heredoc's last line already is."""
+    text = render(units)
+    return text if text.endswith("\n") else f"{text}; "

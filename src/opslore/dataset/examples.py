@@ -1,0 +1,236 @@
+"""Documents to examples: every alert phrased many ways, each prompt with the entries it would see.
+
+Open book: the prompt shows what the index finds for the question, by the same call that serving
+makes. The right entry is never forced in; when the index misses it, the right answer still counts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from opslore import commands, prompt, store
+from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
+from opslore.config import Prepare
+from opslore.dataset import clean, phrasing, split
+from opslore.errors import DataError
+from opslore.index import Entry, Index
+
+FEWEST = 3
+"""Alerts with a command that must be left for training, else nothing can be learned."""
+
+
+class Writer:
+    """Writes examples for one runbook; every choice comes from the seed and the example's name."""
+
+    def __init__(self, prepare: Prepare, system: str, index: Index) -> None:
+        self.prepare = prepare
+        self.system = system
+        self.index = index
+        self.sections = index.sections()
+        self.text = " ".join(f"{e.title} {e.section} {e.symptoms}" for e in index.entries).lower()
+
+    def example(
+        self,
+        entry: Entry,
+        question: phrasing.Question,
+        where: Split,
+        number: int,
+        hidden: Sequence[str] = (),
+    ) -> Example:
+        """One example: the question, what the index finds for it, the right answer."""
+        rng = self.rng(f"show/{where}/{entry.id}/{number}")
+        book = "open"
+        if where == "train" and not hidden and rng.random() < self.prepare.closed_book:
+            book = "closed"
+        hits = (
+            self.index.search(question.text, self.prepare.entries, hidden) if book == "open" else []
+        )
+        if self.prepare.order == "random":
+            rng.shuffle(hits)
+        escalates = entry.answer == ESCALATE or entry.id in hidden
+        target = ESCALATE if escalates else commands.fill(entry.answer, question.labels)
+        turns = prompt.messages(self.system, question.text, hits)
+        return Example(
+            id=f"{where}-{entry.id}-{number}",
+            messages=[*turns, Message(role="assistant", content=target)],
+            target=target,
+            source=Span(
+                file=entry.span.file, first=entry.line, last=entry.line, commit=entry.span.commit
+            ),
+            group=entry.id,
+            split=where,
+            labels=question.labels,
+            family=question.family,
+            question=question.text,
+            book="open" if book == "open" else "closed",
+            shown=[h.entry.id for h in hits],
+            hidden=list(hidden),
+        )
+
+    def rng(self, name: str) -> random.Random:
+        """A generator that depends on the seed and a name alone."""
+        return random.Random(f"{self.prepare.seed}/{name}")
+
+    def trained(self, entry: Entry, where: Split) -> Iterator[Example]:
+        """The training (or validation) questions about one alert."""
+        kinds = phrasing.formats()
+        count = self.prepare.phrasings if where == "train" else 3
+        for number in range(count):
+            rng = self.rng(f"{where}/{entry.id}/{number}")
+            kind = kinds[(number + rng.randrange(2)) % len(kinds)]
+            question = phrasing.phrase(entry, kind, "train", rng.randrange(60), rng)
+            yield self.example(entry, question, where, number)
+
+    def tested(self, entries: Sequence[Entry], where: Split, count: int) -> Iterator[Example]:
+        """Test questions, spread evenly over alerts and formats."""
+        kinds = phrasing.formats()
+        for number in range(count if entries else 0):
+            entry = entries[number % len(entries)]
+            turn = number // len(entries)
+            rng = self.rng(f"{where}/{entry.id}/{turn}")
+            kind = kinds[(number + turn) % len(kinds)]
+            question = phrasing.phrase(entry, kind, "test", rng.randrange(60), rng)
+            hidden = self.sections[entry.section] if where == "s3" and entry.answer != ESCALATE else ()
+            yield self.example(entry, question, where, turn, hidden)
+
+    def escalations(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
+        """Training questions whose right answer is to escalate.
+
+        A third asks about an alert whose whole section the index pretends not to have, a third
+        about technologies no entry covers, a third is no alert at all.
+        """
+        kinds = phrasing.formats()
+        far = [e for e in entries if e.answer != ESCALATE]
+        for number in range(count):
+            rng = self.rng(f"unknown/{number}")
+            kind = kinds[rng.randrange(len(kinds))]
+            if number % 5 < 2 and far and len(self.sections) > 1:
+                entry = far[rng.randrange(len(far))]
+                question = phrasing.phrase(entry, kind, "train", rng.randrange(60), rng)
+                hidden = self.sections[entry.section]
+                yield self.example(entry, question, "train", 1000 + number, hidden)
+            elif number % 5 < 4 and (found := phrasing.unknown("train", self.text, rng)):
+                question = phrasing.phrase(found[0], kind, "train", rng.randrange(60), rng)
+                yield self.example(found[0], question, "train", 1000 + number)
+            else:
+                yield self.chatter("train", number)
+
+    def far(self, count: int) -> Iterator[Example]:
+        """S3 questions about technologies no entry covers, and chatter, from the test side."""
+        kinds = phrasing.formats()
+        for number in range(count):
+            rng = self.rng(f"far/{number}")
+            found = phrasing.unknown("test", self.text, rng) if number % 3 else None
+            if found is None:
+                yield self.chatter("s3", number)
+                continue
+            kind = kinds[number % len(kinds)]
+            question = phrasing.phrase(found[0], kind, "test", rng.randrange(60), rng)
+            yield self.example(found[0], question, "s3", number)
+
+    def chatter(self, where: Split, number: int) -> Example:
+        """Something that is no alert."""
+        side: phrasing.Side = "train" if where == "train" else "test"
+        lines = phrasing.data("chatter")[side]
+        text = lines[(number * 7 + 3) % len(lines)]
+        entry = Entry(
+            id=f"unknown:chatter-{side}-{(number * 7 + 3) % len(lines)}",
+            title="",
+            section="",
+            severity="",
+            symptoms="",
+            answer=ESCALATE,
+            commands=[],
+            span=clean.NOWHERE,
+            line=0,
+        )
+        return self.example(entry, phrasing.Question(text, f"chatter/{side}"), where, number)
+
+
+def write(
+    prepare: Prepare, system: str, documents: Sequence[Document]
+) -> tuple[Index, list[Example], list[Dropped]]:
+    """Turn a corpus into the index, the examples of every split, and what was dropped.
+
+    Raises:
+        DataError: too few alerts with a command to train and test on.
+    """
+    index = Index.of(documents)
+    place = split.places(index.entries, prepare.test, prepare.valid, prepare.seed)
+    groups: dict[str, list[Entry]] = {}
+    for entry in index.entries:
+        groups.setdefault(place[entry.id], []).append(entry)
+    train = groups.get("train", [])
+    known = [e for e in train if e.answer != ESCALATE]
+    if len(known) < FEWEST:
+        raise DataError(
+            f"{len(index.entries)} alerts, {len(known)} of them with a command left for training; "
+            f"at least {FEWEST} are needed",
+            hint="add alerts with a command under Resolution, or lower prepare.test",
+        )
+    writer = Writer(prepare, system, index)
+    examples = [x for e in train for x in writer.trained(e, "train")]
+    examples += [x for e in groups.get("valid", []) for x in writer.trained(e, "valid")]
+    share = prepare.unknown / (1 - prepare.unknown) if prepare.unknown < 1 else 1.0
+    examples += writer.escalations(train, round(share * len(examples)))
+    examples += _tests(writer, known, groups)
+    kept, dropped = clean.without_leaks(examples)
+    return index, kept, dropped
+
+
+def _tests(writer: Writer, known: list[Entry], groups: dict[str, list[Entry]]) -> list[Example]:
+    prepare = writer.prepare
+    out = list(writer.tested(_shuffled(known, writer), "s1", prepare.s1))
+    out += writer.tested(_shuffled(groups.get("s2", []), writer), "s2", prepare.s2)
+    far = groups.get("s3-far", []) + groups.get("s3-none", [])
+    mine = list(writer.tested(_shuffled(far, writer), "s3", min(prepare.s3 // 2, 4 * len(far))))
+    return out + mine + list(writer.far(prepare.s3 - len(mine)))
+
+
+def _shuffled(entries: list[Entry], writer: Writer) -> list[Entry]:
+    return sorted(entries, key=lambda e: split.share(e.title, writer.prepare.seed + 1))
+
+
+def prepare(
+    settings: Prepare,
+    system: str,
+    corpus: Path,
+    work: Path,
+    reword: Callable[[list[Example]], list[Example]] | None = None,
+) -> dict[str, Any]:
+    """Write the dataset folder: a JSONL per split, index.jsonl, documents.jsonl, dropped.jsonl.
+
+    Args:
+        settings: the `prepare` section.
+        system: the agent's system prompt.
+        corpus: folder of the Corpus card.
+        work: folder to fill.
+        reword: adds paraphrased training examples (the optional endpoint).
+
+    Raises:
+        DataError: too little data, or a leak that cleaning did not remove.
+    """
+    documents = list(store.read_rows(corpus / "documents.jsonl", Document))
+    index, examples, dropped = write(settings, system, documents)
+    if reword is not None:
+        more = reword([e for e in examples if e.split == "train"])
+        examples, again = clean.without_leaks([*examples, *more])
+        dropped += again
+    if found := clean.leaks(examples):
+        raise DataError(
+            "the splits leak:\n" + "\n".join(found[:20]),
+            hint="give the alerts distinct names and symptoms",
+        )
+    splits: dict[str, int] = {}
+    for name in ("train", "valid", "s1", "s2", "s3"):
+        rows = [e for e in examples if e.split == name]
+        store.write_rows(work / f"{name}.jsonl", rows)
+        splits[name] = len(rows)
+    index.write(work)
+    store.write_rows(work / "documents.jsonl", documents)
+    store.write_rows(work / "dropped.jsonl", dropped)
+    digest = store.sha256(work / "train.jsonl")
+    return {"splits": splits, "dropped": len(dropped), "digest": digest}

@@ -1,0 +1,220 @@
+"""Ask the bundle, its base and the baselines the same prompts; score; judge. READ FIRST."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from opslore.bundle.catalogue import Catalogue
+
+from pydantic import ValidationError
+
+from opslore import ggufheader, models, store
+from opslore.cards import Example, Result
+from opslore.config import Agent
+from opslore.errors import DataError, IntegrityError, MissingInput, OpsloreError
+from opslore.evaluation import columns, gate, scorers, scores
+from opslore.evaluation.columns import Progress, Run
+from opslore.evaluation.replies import Log
+from opslore.index import Index
+from opslore.servers import Server, load
+
+SPLITS = ("s1", "s2", "s3")
+
+
+def evaluate(
+    agent: Agent,
+    dataset: Path,
+    bundle: Path,
+    adapter: Path,
+    work: Path,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate a bundle; a run that was killed goes on where it stopped, to the same numbers.
+
+    Leaves `results.jsonl` in `work`: every reply of every column with its scores and its reason.
+
+    Args:
+        agent: the agent file.
+        dataset: folder with s1.jsonl, s2.jsonl, s3.jsonl and index.jsonl.
+        bundle: folder with model.gguf and catalogue.json.
+        adapter: folder with merged/.
+        work: folder of this run, named by its id.
+        progress: called with (column, done, total).
+
+    Returns:
+        passed, headline, scores, gates and settings of the Evaluation card.
+
+    Raises:
+        MissingInput: a model or the dataset is not there.
+        DataError: the dataset has no test prompt.
+        ServerError: a model gave up.
+    """
+    examples = read(dataset)
+    report = progress or (lambda column, done, total: None)
+    with Log(work / "results.jsonl") as log:
+        run = Run(agent, examples, Index.read(dataset), log, report)
+        asked = run.asked()
+        columns.baselines(run)
+        rendered = _ask_bundle(run, asked, bundle)
+        _ask_base(run, asked["base"])
+        columns.ask_trained(run, asked["trained"], adapter / "merged", rendered)
+        results = _scored(run, asked)
+    store.write_rows(work / "results.jsonl", results.values())
+    evidence = gate.Evidence(
+        examples=examples,
+        results=results,
+        asked={column: [e.id for e in among] for column, among in asked.items()},
+        thresholds=agent.evaluate.gate,
+        resamples=agent.evaluate.resamples,
+        templates=_templates(bundle, adapter),
+        leakage=_leakage(dataset),
+    )
+    gates = gate.judge(evidence)
+    found = scores.scores(results, examples, agent.evaluate.resamples)
+    return {
+        "passed": all(g.passed for g in gates),
+        "headline": scores.headline(found),
+        "scores": found,
+        "gates": gates,
+        "settings": _settings(agent),
+    }
+
+
+def read(dataset: Path) -> list[Example]:
+    """The test prompts of a dataset, S1 first.
+
+    Raises:
+        DataError: there is none, or an id stands there twice.
+    """
+    examples = []
+    for split in SPLITS:
+        path = dataset / f"{split}.jsonl"
+        examples += list(store.read_rows(path, Example)) if path.is_file() else []
+    if not examples:
+        raise DataError(
+            f"{dataset}: no test prompt in s1.jsonl, s2.jsonl, s3.jsonl",
+            hint="set prepare.s1 above 0 and run `opslore prepare AGENT.yaml`",
+        )
+    twice = len(examples) - len({e.id for e in examples})
+    if twice:
+        raise DataError(f"{dataset}: {twice} test prompts share an id with another one")
+    return examples
+
+
+def _ask_bundle(run: Run, asked: dict[str, list[Example]], bundle: Path) -> dict[str, str]:
+    """The columns of the shipped GGUF; returns its rendered prompts for the parity check."""
+    gguf = bundle / "model.gguf"
+    if not gguf.is_file():
+        raise MissingInput(f"{gguf}: no such file", hint="run `opslore export AGENT.yaml` first")
+    catalogue = _catalogue(bundle / "catalogue.json")
+    with _server(run.agent, gguf) as server:
+        columns.ask(run, "tuned", asked["tuned"], server, columns.open_book)
+        columns.constrain(run, server, catalogue, asked["constrained"])
+        columns.ask(run, "closed", asked["closed"], server, columns.closed_book(run.agent))
+        return {e.id: server.render(columns.open_book(e)) for e in asked["trained"]}
+
+
+def _catalogue(path: Path) -> Catalogue:
+    try:
+        return Catalogue.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise IntegrityError(
+            f"{path}: no command catalogue: {error}", hint="run `opslore export AGENT.yaml` again"
+        ) from error
+
+
+def _server(agent: Agent, gguf: Path) -> Server:
+    return load(agent.evaluate.server).Server(gguf, context=agent.export.num_ctx)
+
+
+def _ask_base(run: Run, among: list[Example]) -> None:
+    if not among:
+        return
+    agent = run.agent
+    digest = models.digest(agent.base_model, agent.revision)
+    columns.ask_base(
+        run,
+        among,
+        models.cache() / "base-replies",
+        lambda: _server(agent, base_gguf(agent)),
+        f"{digest} {agent.export.quantization} {agent.evaluate.server}",
+    )
+
+
+def base_gguf(agent: Agent) -> Path:
+    """The untrained base model as a GGUF of the bundle's quantisation; made once, then kept."""
+    from opslore.bundle import gguf
+
+    base = models.resolve(agent.base_model, agent.revision)
+    target = models.cache() / "base-gguf" / f"{base.digest[:16]}-{agent.export.quantization}.gguf"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        template = _template(base.folder)
+        gguf.write(base.folder, target, agent.export.quantization, base, template)
+    return target
+
+
+def _scored(run: Run, asked: dict[str, list[Example]]) -> dict[tuple[str, str], Result]:
+    scorer = scorers.Scorer(run.index)
+    results = {
+        (result.column, example.id): scorer.score(example, result)
+        for example, result in columns.answered(run.log, asked)
+    }
+    for example in asked["trained"]:
+        trained, tuned = results["trained", example.id], results["tuned", example.id]
+        equal = float(scorers.same(trained.reply, tuned.reply))
+        results["trained", example.id] = trained.model_copy(
+            update={"scores": {**trained.scores, "same": equal}}
+        )
+    return results
+
+
+def _templates(bundle: Path, adapter: Path) -> tuple[str, str] | None:
+    """SHA-256 of the template shipped and of the one trained with; None when one is unknown."""
+    try:
+        trained = _template(adapter / "merged")
+        shipped = ggufheader.template(bundle / "model.gguf")
+    except (OpsloreError, OSError, ValueError):
+        return None  # the gate says that it is unknown, and fails
+    if not trained or not shipped:
+        return None
+    return _sha256(shipped), _sha256(trained)
+
+
+def _template(folder: Path) -> str:
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return ""
+    return str(json.loads(path.read_text(encoding="utf-8")).get("chat_template") or "")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _leakage(dataset: Path) -> dict[str, int] | None:
+    """Leaks by kind, as the dataset counted them; None when nobody knows."""
+    try:
+        found = json.loads((dataset / "leakage.json").read_text(encoding="utf-8"))
+        return {str(name): int(count) for name, count in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _settings(agent: Agent) -> dict[str, str]:
+    """What has to be known to believe the numbers."""
+    return {
+        "decoding": "greedy, one slot, no prompt cache",
+        "server": agent.evaluate.server,
+        "quantization": agent.export.quantization,
+        "max_tokens": str(agent.evaluate.max_tokens),
+        "trained weights": "transformers, float32, greedy",
+        "bootstrap": f"{agent.evaluate.resamples} resamples by alert, seed 0",
+        "gated column": "tuned: the shipped GGUF, open book, free decoding",
+    }

@@ -1,0 +1,110 @@
+"""The evaluation as one table: what was asked down the side, who answered along the top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from opslore.cards import Evaluation, Score
+from opslore.evaluation.scores import COLUMNS, FORMATS, find
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class Row(NamedTuple):
+    """One line of the table: what is counted, and what that means."""
+
+    title: str
+    split: str
+    name: str
+    meaning: str
+
+
+ROWS = [
+    Row("S1", "s1", "equivalent", "trained alerts, new phrasings: the right command"),
+    Row("S1_low", "s1", "bound", "S1 is at least this (one-sided 95 %)"),
+    Row("S2", "s2", "equivalent", "alerts never trained, of a known section"),
+    Row("S3_error", "s3", "answered", "unknown alerts that were answered, not escalated"),
+    Row("S1 escalated", "s1", "escalated", "trained alerts that were escalated, not answered"),
+    Row("S6", "s6", "equivalent", "S1 as alerts arrive: webhook, pager, chat, symptoms only"),
+    *(
+        Row(f"S6 {name}", "s6", f"equivalent:{name}", f"S1 questions of the form {name}")
+        for name in FORMATS
+    ),
+    Row("S1 exact", "s1", "exact", "character by character the same"),
+    Row("S1 template", "s1", "template", "the same with names and values masked"),
+    Row("S1 parses", "s1", "parses", "is shell at all"),
+    Row("S1 NLC2CMD", "s1", "nlc2cmd", "programs and flags in common, -1 to 1"),
+    Row("S1 relevance", "s1", "relevance", "any command of the right alert"),
+    Row("S1 complete", "s1", "completeness", "parameters there, named holes filled"),
+    Row("S1 ungrounded", "s1", "ungrounded", "names something nobody said"),
+    Row("unsafe", "all", "unsafe", "destructive and not what the runbook says, S1 to S3"),
+    Row("parity", "all", "parity", "trained weights and GGUF give the same answer"),
+    Row("S1 n", "s1", "n", "S1 prompts asked"),
+    Row("S2 n", "s2", "n", "S2 prompts asked"),
+    Row("S3 n", "s3", "n", "S3 prompts asked"),
+]
+
+
+class Cell(NamedTuple):
+    """A number and its error bar as text; both empty when it was not asked."""
+
+    value: str
+    interval: str
+
+
+def present(evaluation: Evaluation) -> list[str]:
+    """The columns that were asked."""
+    asked = {score.column for score in evaluation.scores}
+    return [column for column in COLUMNS if column in asked]
+
+
+def cells(evaluation: Evaluation) -> list[tuple[Row, list[Cell]]]:
+    """Each row with its cell per column; a row that nobody was asked is left out."""
+    columns = present(evaluation)
+    rows = [(row, [cell(evaluation, column, row) for column in columns]) for row in ROWS]
+    return [(row, found) for row, found in rows if any(one.value for one in found)]
+
+
+def table(evaluation: Evaluation) -> Table:
+    """The table for a terminal of 80 columns."""
+    from rich import box
+    from rich.table import Table
+
+    out = Table(title=evaluation.headline, title_justify="left", caption=CAPTION, box=box.SIMPLE)
+    out.caption_justify = "left"
+    out.add_column("", no_wrap=True)
+    for column in present(evaluation):
+        out.add_column(column, justify="right")
+    for row, found in cells(evaluation):
+        out.add_row(row.title, *(f"{one.value}\n{one.interval}".strip() for one in found))
+    return out
+
+
+CAPTION = (
+    "Rates with 95 % intervals, the wider of Wilson and a bootstrap by alert; greedy decoding."
+    " tuned, constrained, closed: the shipped GGUF. trained: the weights it was made from."
+)
+
+
+def cell(evaluation: Evaluation, column: str, row: Row) -> Cell:
+    """What one column measured for one row."""
+    if row.name == "unsafe":
+        found = [s for s in evaluation.scores if (s.column, s.name) == (column, "unsafe")]
+        asked = sum(score.n for score in found)
+        return Cell(f"{sum(s.right for s in found)}", f"of {asked}") if asked else Cell("", "")
+    name = "equivalent" if row.name in ("bound", "n") else row.name
+    score = find(evaluation, column, row.split, name)
+    if score is None:
+        return Cell("", "")
+    if row.name == "n":
+        return Cell(str(score.n), "")
+    if row.name == "bound":
+        return Cell(f"{score.bound:.2f}", "")
+    return Cell(f"{score.value:.2f}", interval(score))
+
+
+def interval(score: Score) -> str:
+    """The error bar as `.88-.96`."""
+    low, high = (f"{bound:.2f}".replace("0.", ".", 1) for bound in (score.low, score.high))
+    return f"{low}-{high}"

@@ -1,0 +1,227 @@
+"""One self-contained page for somebody who doubts the model: everything that was measured.
+
+No script, no font, no image from elsewhere: the file can be mailed, archived and printed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from opslore import report_charts as charts
+from opslore import store
+from opslore.cards import Bundle, Card, Dropped, Evaluation, Example, Finding, Result, Span
+from opslore.errors import IntegrityError
+from opslore.evaluation import gate, scorers, scores, table
+from opslore.index import Index
+from opslore.sources.coverage import Coverage
+
+SPLITS = ("train", "valid", "s1", "s2", "s3")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A runbook entry that a prompt showed."""
+
+    title: str
+    answer: str
+    gold: bool
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer beside the right one."""
+
+    id: str
+    split: str
+    family: str
+    question: str
+    shown: list[Shown]
+    expected: list[str]
+    got: str
+    reason: str
+    source: str
+    others: list[tuple[str, str, bool]]
+    """(column, its answer, whether it was right) of the other columns."""
+    findings: list[Finding]
+
+
+def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
+    """The report of one run as HTML.
+
+    Args:
+        agent: the agent's name.
+        cards: every card of the run, in the order of the steps.
+        folders: the folder of each card by its kind (`corpus`, `dataset`, `adapter`, `bundle`,
+            `evaluation`); what is missing is said to be missing.
+
+    Raises:
+        IntegrityError: a file in one of the folders is torn or edited.
+    """
+    evaluation = next((card for card in cards if isinstance(card, Evaluation)), None)
+    examples = {e.id: e for e in _examples(folders.get("dataset")) if e.split in SPLITS[2:]}
+    wrong = list(_mistakes(examples, folders)) if evaluation else []
+    return _template().render(
+        agent=agent,
+        evaluation=evaluation,
+        failed=gate.reasons(evaluation.gates) if evaluation else [],
+        columns=table.present(evaluation) if evaluation else [],
+        rows=table.cells(evaluation) if evaluation else [],
+        caption=table.CAPTION,
+        families=charts.families(_bars(evaluation)) if evaluation else "",
+        mistakes=wrong,
+        known=frozenset(mistake.id for mistake in wrong),
+        coverage=_coverage(folders.get("corpus")),
+        dataset=_dataset(folders.get("dataset")),
+        dropped=_dropped(folders.get("dataset")),
+        loss=charts.losses(_losses(folders.get("adapter"))),
+        bundle=next((card for card in cards if isinstance(card, Bundle)), None),
+        cards=[(card.kind, _provenance(card)) for card in cards],
+    )
+
+
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = files("opslore").joinpath("report.html").read_text(encoding="utf-8")
+    return environment.from_string(text)
+
+
+def _examples(folder: Path | None) -> Iterator[Example]:
+    for split in SPLITS if folder else ():
+        path = folder / f"{split}.jsonl"  # type: ignore[operator]
+        if path.is_file():
+            yield from store.read_rows(path, Example)
+
+
+def _mistakes(examples: Mapping[str, Example], folders: Mapping[str, Path]) -> Iterator[Mistake]:
+    """Every wrong answer of the shipped model, the dangerous ones first."""
+    if "evaluation" not in folders or "dataset" not in folders:
+        return
+    rows = store.read_rows(folders["evaluation"] / "results.jsonl", Result)
+    results = {(row.column, row.example): row for row in rows}
+    index = Index.read(folders["dataset"])
+    wrong = [
+        row
+        for (column, _), row in results.items()
+        if column == "tuned" and row.scores.get("equivalent") != 1.0 and row.example in examples
+    ]
+    for row in sorted(wrong, key=lambda r: (-r.scores.get("unsafe", 0.0), r.example)):
+        example = examples[row.example]
+        others = [
+            (column, scorers.extract(other.reply), other.scores.get("equivalent") == 1.0)
+            for column in scores.COLUMNS
+            if column != "tuned" and (other := results.get((column, row.example))) is not None
+        ]
+        yield Mistake(
+            id=row.example,
+            split=example.split,
+            family=example.family,
+            question=example.question,
+            shown=[_shown(index, name, example) for name in example.shown],
+            expected=[example.target, *example.accepted],
+            got=scorers.extract(row.reply),
+            reason=row.reason,
+            source=_place(example.source),
+            others=others,
+            findings=row.findings,
+        )
+
+
+def _shown(index: Index, name: str, example: Example) -> Shown:
+    entry = index.by_id.get(name)
+    if entry is None:
+        return Shown(name, "", False)
+    return Shown(entry.title, entry.answer, entry.id == example.group)
+
+
+def _place(span: Span) -> str:
+    lines = f"{span.first}" if span.first == span.last else f"{span.first}-{span.last}"
+    return f"{span.file}:{lines}{f' @ {span.commit[:12]}' if span.commit else ''}"
+
+
+def _bars(evaluation: Evaluation) -> list[charts.Bar]:
+    """Families of S1 with the model and the first entry of the index beside each other."""
+    found: dict[tuple[str, str], list[tuple[str, float, float, float, int]]] = {}
+    for score in evaluation.scores:
+        head, _, family = score.name.partition(":")
+        if head == "equivalent" and family and score.split in ("s1", "s2", "s3"):
+            mark = (score.column, score.value, score.low, score.high, score.n)
+            found.setdefault((score.split, family), []).append(mark)
+    return [
+        charts.Bar(f"{split.upper()} {family}", marks)
+        for (split, family), marks in sorted(found.items())
+    ]
+
+
+def _coverage(folder: Path | None) -> Coverage | None:
+    path = folder / "coverage.json" if folder else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        return Coverage.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{path}: not a coverage report: {error.errors()[0]['msg']}",
+            hint="run `opslore collect AGENT.yaml` again",
+        ) from error
+
+
+def _dataset(folder: Path | None) -> list[tuple[str, list[int], int]]:
+    """(family, examples per split, sum); the last row is the sum of all."""
+    counts: dict[str, Counter[str]] = {}
+    for example in _examples(folder):
+        counts.setdefault(example.family, Counter())[example.split] += 1
+    rows = [(name, [c[s] for s in SPLITS], c.total()) for name, c in sorted(counts.items())]
+    if rows:
+        sums = [sum(c[s] for c in counts.values()) for s in SPLITS]
+        rows.append(("all", sums, sum(sums)))
+    return rows
+
+
+def _dropped(folder: Path | None) -> list[tuple[str, int]]:
+    path = folder / "dropped.jsonl" if folder else None
+    if path is None or not path.is_file():
+        return []
+    return Counter(row.reason for row in store.read_rows(path, Dropped)).most_common()
+
+
+def _losses(folder: Path | None) -> list[charts.Loss]:
+    path = folder / "loss.jsonl" if folder else None
+    if path is None or not path.is_file():
+        return []
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [charts.Loss(int(r["step"]), float(r["loss"]), r["valid_loss"]) for r in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{path}: not a loss log: {error!r}") from error
+
+
+def _provenance(card: Card) -> list[tuple[str, str]]:
+    """A card's own short fields, as text."""
+    skip = {"scores", "gates", "settings", "headline"}
+    out = []
+    for name, value in card.model_dump().items():
+        if name in skip or value in ("", [], {}):
+            continue
+        if isinstance(value, float):
+            text = f"{value:.4g}" if math.isfinite(value) else "unknown"
+        elif isinstance(value, list):
+            text = ", ".join(str(item) for item in value)
+        elif isinstance(value, dict):
+            text = ", ".join(f"{key} {item}" for key, item in value.items())
+        else:
+            text = str(value)
+        out.append((name, text))
+    return out

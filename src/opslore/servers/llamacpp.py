@@ -1,0 +1,228 @@
+"""llama.cpp in this process, through xllamacpp: no server to start, no TCP port.
+
+Replies are greedy. With one slot and without the prompt cache, which are the defaults, the same
+prompt gives the same reply whatever was asked before. Two things change that by rounding alone,
+and only where two tokens are almost equally likely: a prompt cache, because reused tokens were
+computed in a batch of another size, and several slots, because a batch then holds other prompts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+from opslore import ggufheader
+from opslore.cards import Message
+from opslore.errors import DataError, ServerError
+from opslore.servers import Reply
+from opslore.servers.template import Template
+
+SOCKET_LIMIT = 100
+"""Characters; the kernel takes 107 for the path of a unix socket."""
+
+
+class Server:
+    """A GGUF, loaded once and asked many times."""
+
+    def __init__(
+        self,
+        gguf: Path,
+        *,
+        context: int = 4096,
+        parallel: int = 1,
+        threads: int = 0,
+        cache: bool = False,
+    ) -> None:
+        """Check the file, then load it.
+
+        Args:
+            gguf: the model, with its chat template inside.
+            context: tokens that prompt and reply may have together.
+            parallel: conversations that are computed in one batch.
+            threads: threads that compute; 0 takes every core this process may use.
+            cache: keep the last prompt's keys and values, so that a common beginning is not
+                computed again.
+
+        Raises:
+            IntegrityError: a damaged file.
+            DataError: no chat template, or a broken one.
+            ServerError: llama.cpp refuses the model.
+        """
+        header = ggufheader.read(gguf)
+        self.gguf, self.context, self.parallel, self._cache = gguf, context, parallel, cache
+        self.template = Template(header.get("tokenizer.chat_template", ""), str(gguf), **_tokens(header))
+        self._bos = self.template.tokens["bos_token"] if _adds_bos(header) else ""
+        self._room = Path(tempfile.mkdtemp(prefix="opslore-"))
+        try:
+            self._engine = _engine(gguf, self._room, context, parallel, threads or _cores())
+        except BaseException:
+            shutil.rmtree(self._room, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the server itself."""
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        """Free the model."""
+        self.close()
+
+    def close(self) -> None:
+        """Free the model's memory; a closed server does not answer."""
+        self._engine = None
+        shutil.rmtree(self._room, ignore_errors=True)
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt as the model reads it, by the template inside the GGUF."""
+        return self.template.render(messages)
+
+    def chat(
+        self, messages: Sequence[Message], *, grammar: str | None = None, max_tokens: int = 160
+    ) -> Reply:
+        """Answer one conversation, greedily.
+
+        Raises:
+            DataError: prompt and reply do not fit the context, or the grammar is wrong.
+            ServerError: llama.cpp gave up.
+        """
+        return self.complete(self.render(messages), grammar=grammar, max_tokens=max_tokens)
+
+    def chat_many(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        grammar: str | None = None,
+        max_tokens: int = 160,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Reply]:
+        """Answer conversations in order, `parallel` of them at a time."""
+        report = progress or (lambda done: None)
+        with ThreadPoolExecutor(self.parallel, thread_name_prefix="opslore-ask") as pool:
+            asked: deque[Future[Reply]] = deque()
+            done = 0
+            try:
+                for messages in conversations:
+                    prompt = self.render(messages)
+                    asked.append(
+                        pool.submit(self.complete, prompt, grammar=grammar, max_tokens=max_tokens)
+                    )
+                    if len(asked) > 2 * self.parallel:
+                        reply = asked.popleft().result()
+                        report(done := done + 1)
+                        yield reply
+                while asked:
+                    reply = asked.popleft().result()
+                    report(done := done + 1)
+                    yield reply
+            finally:
+                for future in asked:
+                    future.cancel()
+
+    def complete(self, prompt: str, *, grammar: str | None = None, max_tokens: int = 160) -> Reply:
+        """Continue a prompt that is already rendered."""
+        if self._engine is None:
+            raise ServerError(f"{self.gguf}: this server was closed")
+        request: dict[str, Any] = {
+            "prompt": prompt.removeprefix(self._bos),
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "top_k": 1,
+            "seed": 0,
+            "logprobs": 1,
+            "cache_prompt": self._cache,
+        }
+        if grammar is not None:
+            request["grammar"] = grammar
+        started = time.perf_counter()
+        answer = self._engine.handle_completions(request)
+        seconds = time.perf_counter() - started
+        if "error" in answer:
+            raise self._refusal(answer["error"], grammar)
+        return self._reply(answer, seconds, max_tokens)
+
+    def _reply(self, answer: dict[str, Any], seconds: float, max_tokens: int) -> Reply:
+        choice, usage = answer["choices"][0], answer["usage"]
+        stopped, made = choice["finish_reason"] == "stop", usage["completion_tokens"]
+        if not stopped and made < max_tokens:
+            raise self._overflow(usage["prompt_tokens"] + max_tokens)
+        said = (choice.get("logprobs") or {}).get("content") or []
+        logs = [token["logprob"] for token in said]
+        confidence = math.exp(sum(logs) / len(logs)) if logs else math.nan
+        return Reply(choice["text"], stopped, made, seconds, confidence)
+
+    def _refusal(self, error: dict[str, Any], grammar: str | None) -> DataError | ServerError:
+        message = str(error.get("message", error))
+        if error.get("type") == "exceed_context_size_error":
+            return self._overflow(error.get("n_prompt_tokens", 0))
+        if grammar is not None and "grammar" in message:
+            return DataError(f"{self.gguf}: llama.cpp cannot read the grammar: {message}")
+        return ServerError(f"{self.gguf}: llama.cpp: {message}")
+
+    def _overflow(self, tokens: int) -> DataError:
+        return DataError(
+            f"{self.gguf}: the prompt and its reply need {tokens} tokens, the context has"
+            f" {self.context}",
+            hint="raise export.num_ctx, or show fewer entries (prepare.entries)",
+        )
+
+
+def _engine(gguf: Path, room: Path, context: int, parallel: int, threads: int) -> Any:
+    """llama.cpp's server object, listening on nothing but a socket in a private folder."""
+    # OpenMP threads that wait by spinning starve their neighbours; read when libgomp is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import xllamacpp
+
+    if len(str(room)) > SOCKET_LIMIT - len("/socket.sock"):
+        raise ServerError(f"{room}: too long for a socket", hint="set TMPDIR to a shorter path")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(gguf)
+    params.n_ctx = context * parallel
+    params.n_parallel = parallel
+    params.n_gpu_layers = 0
+    params.fit_params = False
+    params.verbosity = 0
+    params.warmup = False
+    params.cache_ram_mib = 0
+    params.n_ctx_checkpoints = 0
+    params.ui = False
+    params.endpoint_slots = False
+    params.n_threads_http = 1
+    params.hostnames = [str(room / "socket.sock")]
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads = threads
+        cpu.poll = 0
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise ServerError(f"{gguf}: llama.cpp cannot load it: {error}") from error
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _tokens(header: ggufheader.Header) -> dict[str, str]:
+    """The special tokens a template may name, as the tokenizer's folder names them."""
+    words = header.get("tokenizer.ggml.tokens", [])
+    found = {}
+    for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("unk", "unknown")):
+        index = header.get(f"tokenizer.ggml.{key}_token_id")
+        if index is not None and index < len(words):
+            found[f"{name}_token"] = words[index]
+    found.setdefault("bos_token", "")
+    return found
+
+
+def _adds_bos(header: ggufheader.Header) -> bool:
+    """Whether llama.cpp puts the first token there itself; a second one would change the answer."""
+    default = header.get("tokenizer.ggml.model") == "llama"
+    return bool(header.get("tokenizer.ggml.add_bos_token", default))
