@@ -8,14 +8,10 @@ undone here and redone on export (ggml, convert_hf_to_gguf.py).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opslore.errors import DataError
 from opslore.ggufheader import Header, Tensor
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 OUTSIDE = {
     "model.embed_tokens": "token_embd",
@@ -65,18 +61,18 @@ def architecture(header: Header) -> str:
 
 
 def gguf_name(name: str, arch: str) -> str:
-    """llama.cpp's name of a transformers tensor; empty when this architecture has no such tensor."""
+    """The name in a GGUF of a transformers tensor; empty when the architecture has none."""
     stem, _, ending = name.rpartition(".")
     if stem in OUTSIDE:
         return f"{OUTSIDE[stem]}.{ending}"
-    model, layers, index, *inside = stem.split(".")[:3] + [".".join(stem.split(".")[3:])]
-    if (model, layers) != ("model", "layers") or inside[0] not in BLOCK[arch]:
+    index, _, inside = stem.removeprefix("model.layers.").partition(".")
+    if not stem.startswith("model.layers.") or inside not in BLOCK[arch]:
         return ""
-    return f"blk.{index}.{BLOCK[arch][inside[0]]}.{ending}"
+    return f"blk.{index}.{BLOCK[arch][inside]}.{ending}"
 
 
 def hf_name(name: str, arch: str) -> str:
-    """transformers' name of a llama.cpp tensor; empty when it is not known."""
+    """The name in transformers of a GGUF's tensor; empty when it is not known."""
     stem, _, ending = name.rpartition(".")
     outside = {theirs: ours for ours, theirs in OUTSIDE.items()}
     if stem in outside:
@@ -170,9 +166,7 @@ def _tensors(header: Header, arch: str) -> dict[str, Any]:
             values = halves(values, count)
         if arch == "gemma3" and is_norm(tensor.name):
             values = values - np.float32(1)
-        found[name] = np.ascontiguousarray(
-            values.astype(np.float16) if values.ndim > 1 else values
-        )
+        found[name] = np.ascontiguousarray(values.astype(np.float16) if values.ndim > 1 else values)
     return found
 
 

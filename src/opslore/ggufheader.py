@@ -25,7 +25,7 @@ MAX_COUNT = 1 << 24
 MAX_NAME = 1 << 16
 
 STRING, ARRAY = 8, 9
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 """struct format of each value type that has a fixed size."""
 
 
@@ -70,7 +70,7 @@ class Header:
     """The bytes up to `data`."""
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a key: a number, a text, or a list of them; the default when it is absent."""
+        """The value of a key: a number, a text or a list of them; the default when absent."""
         key = self.keys.get(name)
         return default if key is None else _decode(self.raw, key.value, key.kind)[0]
 

@@ -134,8 +134,13 @@ class Index:
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> Index:
-        """Build the index of every alert among the documents."""
-        return cls([entry(d) for d in documents if d.kind == "alert"])
+        """Build the index of every alert among the documents.
+
+        Of alerts with one name, those without a command say less than those with one: left out.
+        """
+        found = [entry(d) for d in documents if d.kind == "alert"]
+        answered = {e.title.lower() for e in found if e.answer != ESCALATE}
+        return cls([e for e in found if e.answer != ESCALATE or e.title.lower() not in answered])
 
     @classmethod
     def read(cls, folder: Path) -> Index:

@@ -11,7 +11,6 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -21,22 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from opslore import ggufheader
-from opslore.errors import (
-    ConfigError,
-    DataError,
-    IntegrityError,
-    MissingExtra,
-    MissingInput,
-    SourceError,
-)
+from opslore import ggufheader, modelfolder
+from opslore.errors import ConfigError, IntegrityError, MissingExtra, MissingInput
 from opslore.store import sha256, write
 
 CONVERSION = 2
 """Raised when the conversion of a GGUF gives another folder, so that old folders are not reused."""
-
-FILES = ("*.safetensors", "*.json", "tokenizer*", "*.jinja", "README.md", "LICENSE*")
-"""All that is taken from a hub: weights as safetensors, never code or pickles."""
 
 GEMMA_TEMPLATE = (
     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
@@ -104,12 +93,12 @@ def resolve(name: str, revision: str = "") -> Base:
         return _from_gguf(name, Path(name).expanduser(), "")
     if kind == "folder":
         folder = Path(name).expanduser()
-        _check_folder(folder)
-        return Base(name, folder, None, _folder_digest(folder), _licence(folder))
-    repo, commit = _pinned(name, revision)
-    folder = _download(repo, commit)
-    _check_folder(folder)
-    return Base(name, folder, None, digest(name, revision), _licence(folder))
+        modelfolder.check(folder)
+        return Base(name, folder, None, _folder_digest(folder), modelfolder.licence(folder))
+    repo, commit = modelfolder.pinned(name, revision)
+    folder = modelfolder.download(repo, commit)
+    modelfolder.check(folder)
+    return Base(name, folder, None, digest(name, revision), modelfolder.licence(folder))
 
 
 def digest(name: str, revision: str = "") -> str:
@@ -122,7 +111,7 @@ def digest(name: str, revision: str = "") -> str:
         return _file_digest(Path(name).expanduser())
     if kind == "folder":
         return _folder_digest(Path(name).expanduser())
-    repo, commit = _pinned(name, revision)
+    repo, commit = modelfolder.pinned(name, revision)
     return hashlib.sha256(f"{repo}@{commit}".encode()).hexdigest()
 
 
@@ -210,98 +199,6 @@ def _made(target: Path) -> Iterator[Path]:
             temporary.rename(target)
     finally:
         shutil.rmtree(room, ignore_errors=True)
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that lacks a part, or that would run code of its own."""
-    config = _json(folder / "config.json")
-    if "auto_map" in config or "auto_map" in _json(folder / "tokenizer_config.json"):
-        raise ConfigError(
-            f"{folder}: config.json has auto_map, so the model wants to run its own code",
-            hint="choose a model of an architecture that transformers knows",
-        )
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        pickles = [p.name for p in folder.iterdir() if p.suffix in (".bin", ".pkl", ".pt", ".pth")]
-        what = f"only {pickles[0]}, a pickle, which can run code" if pickles else "no weights"
-        raise ConfigError(
-            f"{folder}: {what}; only safetensors are loaded",
-            hint="save the model with save_pretrained(safe_serialization=True)",
-        )
-    for file in weights:
-        _check_safetensors(file)
-    for part in ("tokenizer.json", "tokenizer_config.json"):
-        if not (folder / part).is_file():
-            raise MissingInput(f"{folder}: {part} is missing")
-    if not (folder / "chat_template.jinja").is_file() and not _json(
-        folder / "tokenizer_config.json"
-    ).get("chat_template"):
-        raise DataError(
-            f"{folder}: the tokenizer has no chat template",
-            hint="use the instruct version of the model, or add chat_template.jinja",
-        )
-
-
-def _check_safetensors(file: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            opened.keys()
-    except (SafetensorError, OSError) as error:
-        raise IntegrityError(f"{file}: {error}", hint="fetch the file again") from error
-
-
-def _json(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingInput(f"{path.parent}: {path.name} is missing") from error
-    except ValueError as error:
-        raise IntegrityError(f"{path}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise IntegrityError(f"{path}: not a JSON object")
-    return found
-
-
-def _pinned(name: str, revision: str) -> tuple[str, str]:
-    repo, _, inside = name.partition("@")
-    commit = revision or inside
-    if not re.fullmatch(r"[0-9a-f]{40}", commit):
-        said = f"revision {commit!r} can move" if commit else "no revision is set"
-        raise ConfigError(
-            f"base_model: {repo}: {said}; a hub model is pinned by its commit",
-            hint="set revision: to the 40-digit commit on the model's page under Files, History;"
-            " if a folder was meant, it is not there",
-        )
-    return repo, commit
-
-
-def _download(repo: str, commit: str) -> Path:
-    import httpx
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo, revision=commit, allow_patterns=list(FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise SourceError(
-            f"base_model: {repo}@{commit[:12]} could not be fetched: {reason}",
-            hint="check the network and the id; a gated model needs HF_TOKEN and an accepted"
-            " licence; without a network use a bundled model or a folder",
-            retryable=True,
-        ) from error
-
-
-def _licence(folder: Path) -> str:
-    """What the model card's front matter says."""
-    card = folder / "README.md"
-    if card.is_file():
-        head = card.read_text(encoding="utf-8", errors="replace")[:4000]
-        if found := re.search(r"^license:\s*(\S+)", head, re.MULTILINE):
-            return found.group(1)
-    return "unknown"
 
 
 def _folder_digest(folder: Path) -> str:

@@ -5,33 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opslore.cards import Message
-from opslore.index import Hit
+from opslore.index import Hit, words
 
-CUES = 90
+CUES = 80
 """Characters of an entry's symptoms that a prompt shows: enough to tell it from its neighbours."""
 
 
 def messages(system: str, question: str, hits: Sequence[Hit] = ()) -> list[Message]:
     """System and user turn for a question; without hits the prompt is closed book.
 
-    Each entry is one line, in the order given: how much of the question it explains, its name,
-    the start of its symptoms, its command.
+    Each entry is one line and its command, in the order given: how much of the question it
+    explains in tenths, its name, the part of its symptoms that is nearest to the question.
     """
-    user = question if not hits else f"{book(hits)}\n\nQuestion: {question}"
+    user = question if not hits else f"{book(question, hits)}\n\nQuestion: {question}"
     return [Message(role="system", content=system), Message(role="user", content=user)]
 
 
-def book(hits: Sequence[Hit]) -> str:
+def book(question: str, hits: Sequence[Hit]) -> str:
     """The runbook entries as the prompt shows them."""
-    return "Runbook:\n" + "\n".join(_line(hit) for hit in hits)
+    asked = frozenset(words(question))
+    return "Runbook:\n" + "\n".join(_line(hit, asked) for hit in hits)
 
 
-def _line(hit: Hit) -> str:
+def _line(hit: Hit, asked: frozenset[str]) -> str:
     entry = hit.entry
-    return f"- [{round(10 * hit.cover)}] {entry.title}: {cues(entry.symptoms)}\n  {entry.answer}"
+    near = snippet(entry.symptoms, asked)
+    return f"- [{round(10 * hit.cover)}] {entry.title}: {near}\n  {entry.answer}"
 
 
-def cues(symptoms: str) -> str:
-    """The first words of the symptoms, cut at a word border."""
-    flat = " ".join(symptoms.split())
-    return flat if len(flat) <= CUES else flat[:CUES].rsplit(" ", 1)[0]
+def snippet(symptoms: str, asked: frozenset[str]) -> str:
+    """The stretch of the symptoms with the most of the asked stems; the first of equals."""
+    text = symptoms.split()
+    hits = [bool(asked.intersection(words(word))) for word in text]
+    best, chosen = -1, ""
+    end, length, count = 0, -1, 0
+    for start in range(len(text)):
+        while end < len(text) and (length + 1 + len(text[end]) <= CUES or end == start):
+            length += 1 + len(text[end])
+            count += hits[end]
+            end += 1
+        if count > best:
+            best, chosen = count, " ".join(text[start:end])
+        if end == len(text):
+            break
+        length -= 1 + len(text[start])
+        count -= hits[start]
+    return chosen[: 2 * CUES]

@@ -69,7 +69,7 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
     evaluation = next((card for card in cards if isinstance(card, Evaluation)), None)
     examples = {e.id: e for e in _examples(folders.get("dataset")) if e.split in SPLITS[2:]}
     wrong = list(_mistakes(examples, folders)) if evaluation else []
-    return _template().render(
+    text: str = _template().render(
         agent=agent,
         evaluation=evaluation,
         failed=gate.reasons(evaluation.gates) if evaluation else [],
@@ -86,6 +86,7 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
         bundle=next((card for card in cards if isinstance(card, Bundle)), None),
         cards=[(card.kind, _provenance(card)) for card in cards],
     )
+    return text
 
 
 def _template() -> Any:

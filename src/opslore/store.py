@@ -11,6 +11,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +36,29 @@ STEP_OF = {
     "release": "publish",
     "deployment": "deploy",
 }
+
+
+_finding: ContextVar[bool] = ContextVar("opslore_finding", default=False)
+
+
+class NotMade(MissingInput):
+    """What `finding` raises for a card that is not there."""
+
+    def __init__(self, kind: str, begun: bool) -> None:
+        super().__init__(f"no {kind} with these settings", f"run `opslore {STEP_OF[kind]} AGENT.yaml`")
+        self.kind = kind
+        self.begun = begun
+        """A stopped run has left its work folder."""
+
+
+@contextmanager
+def finding() -> Iterator[None]:
+    """Inside the block nothing is made or moved: a step whose card is missing raises `NotMade`."""
+    token = _finding.set(True)
+    try:
+        yield
+    finally:
+        _finding.reset(token)
 
 
 def write(path: Path, data: str | bytes) -> None:
@@ -140,10 +165,13 @@ class Store:
             facts: further digests it depends on (a base model, a corpus).
         """
         identity = self.identity(kind, section, parents, facts)
-        if (found := self.find(kind, identity)) is not None:
-            self._point(found)
-            return found
         work = self.work(kind, identity)
+        if (found := self.find(kind, identity)) is not None:
+            if not _finding.get():
+                self._point(found)
+            return found
+        if _finding.get():
+            raise NotMade(kind.kind, work.is_dir())
         work.mkdir(parents=True, exist_ok=True)
         fields = make(work)
         return self._keep(kind, identity, [p.id for p in parents], work, fields)

@@ -79,8 +79,12 @@ def test_root_prompts_in_a_console_and_comments_in_a_script() -> None:
 
 
 def test_holes_do_not_disturb_the_boundaries() -> None:
-    block = "oc logs <pod name> -n <ns>\noc get x <name> > out.txt\nkubectl exec {{ $labels.pod }} -- ls\n"
-    assert texts(block) == block.strip().split("\n")
+    lines = [
+        "oc logs <pod name> -n <ns>",
+        "oc get x <name> > out.txt",
+        "kubectl exec {{ $labels.pod }} -- ls",
+    ]
+    assert texts("\n".join(lines)) == lines
 
 
 def test_what_breaks_off_is_told_and_swallows_nothing() -> None:
@@ -110,7 +114,7 @@ def test_what_breaks_off_is_told_and_swallows_nothing() -> None:
         "default_runtime = 5",
         "prometheus-k8s -> prometheus",
         "I0428 02:23:13.498282 11418 daemon.go:1250] Enabling",
-        "level=error msg=\"failed\" err=timeout",
+        'level=error msg="failed" err=timeout',
         '{"level": "info"}',
         ": exit status 1",
         "get pods -n x | grep y",

@@ -1,5 +1,7 @@
 """The ways in which people lay out a runbook; each is read as the same alerts."""
 
+# ruff: noqa: E501, RUF001 (a file's text is easier to read on one line)
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -122,9 +124,7 @@ def test_a_page_that_only_points_elsewhere_yields_to_the_alert(tmp_path: Path) -
 
 
 def test_other_languages_are_configured(tmp_path: Path) -> None:
-    text = (
-        "# Handbuch\n\n## Alarm: PlatteVoll\n\n**Anzeichen:** voll\n\n**Abhilfe:**\n```\ndf -h\n```\n"
-    )
+    text = "# Handbuch\n\n## Alarm: PlatteVoll\n\n**Anzeichen:** voll\n\n**Abhilfe:**\n```\ndf -h\n```\n"
     alert = one(
         tmp_path,
         text,
@@ -182,7 +182,9 @@ def test_commands_under_a_heading_that_is_no_field_are_dropped_and_told(tmp_path
     ]
 
 
-def test_code_right_below_the_title_is_the_resolution_when_there_is_no_other(tmp_path: Path) -> None:
+def test_code_right_below_the_title_is_the_resolution_when_there_is_no_other(
+    tmp_path: Path,
+) -> None:
     assert one(tmp_path, "### Alert: X\n```\ndf -h\n```\n").resolution == ["df -h"]
     alert = one(tmp_path, "### Alert: X\n```\ndf -h\n```\n**Fix:**\n```\nls -l\n```\n")
     assert (alert.investigation, alert.resolution) == (["df -h"], ["ls -l"])
@@ -210,7 +212,9 @@ def test_html_comments_hide_alerts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16"])
 def test_lines_are_the_files_own(tmp_path: Path, end: str, codec: str) -> None:
-    text = "---\na: b\n---\n### Alert: É\n**Fix:**\n\n```\ndf -h\n```\n\n---\n\n## End\n".replace("\n", end)
+    text = "---\na: b\n---\n### Alert: É\n**Fix:**\n\n```\ndf -h\n```\n\n---\n\n## End\n".replace(
+        "\n", end
+    )
     (tmp_path / "R.md").write_bytes(text.encode(codec))
     found = collect(RunbookSource(path="R.md"), tmp_path)
     alert = found.documents[0]

@@ -109,9 +109,9 @@ def test_every_alert_is_there_with_its_section_and_lines(
     collected: Collected, expected: list[Expected]
 ) -> None:
     assert len(expected) == 245
-    assert [
-        (d.title, d.section, d.span.first, d.span.last) for d in collected.documents
-    ] == [(e.title, e.section, e.first, e.last) for e in expected]
+    assert [(d.title, d.section, d.span.first, d.span.last) for d in collected.documents] == [
+        (e.title, e.section, e.first, e.last) for e in expected
+    ]
     assert {d.span.file for d in collected.documents} == {"openshift-RUNBOOK.md"}
 
 
@@ -129,9 +129,7 @@ def test_the_count_of_commands_is_the_known_one(collected: Collected) -> None:
     assert sum(len(document.commands) for document in collected.documents) == 836
 
 
-def test_symptoms_are_one_line_per_bullet(
-    collected: Collected, expected: list[Expected]
-) -> None:
+def test_symptoms_are_one_line_per_bullet(collected: Collected, expected: list[Expected]) -> None:
     for document, wanted in zip(collected.documents, expected, strict=True):
         assert len(document.symptoms.split("\n")) == wanted.bullets, document.title
 

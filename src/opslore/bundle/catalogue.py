@@ -128,7 +128,7 @@ def _symbols(template: str) -> Iterator[str]:
 
 
 def _write(node: _Node, rules: list[str], before: str = "") -> str:
-    """The GBNF of a node, after literal text; where the ways part, they become a rule of their own."""
+    """The GBNF of a node, after literal text; where ways part, they become a rule."""
     parts: list[str] = []
     literal = before
     while len(node) == 1:

@@ -62,9 +62,8 @@ def write(merged: Path, out: Path, quantization: str, base: Base, template: str)
         IntegrityError: the written file does not read back as it should.
     """
     if quantization not in (*FILE_TYPES, *QUANTIZED):
-        raise ConfigError(
-            f"export.quantization: {quantization!r}; there are {', '.join((*FILE_TYPES, *QUANTIZED))}"
-        )
+        known = ", ".join((*FILE_TYPES, *QUANTIZED))
+        raise ConfigError(f"export.quantization: {quantization!r}; there are {known}")
     plain = quantization if quantization in FILE_TYPES else "f16"
     quantizer = "" if plain == quantization else _tool("llama-quantize", "OPSLORE_LLAMA_QUANTIZE")
     out.parent.mkdir(parents=True, exist_ok=True)

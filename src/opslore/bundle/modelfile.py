@@ -119,6 +119,6 @@ def _block(text: str, what: str) -> str:
     """A quoted Modelfile value, which knows no escapes."""
     if '"""' in text or text.endswith('"'):
         raise ConfigError(
-            f'{what}: three quotes, or a quote at the end, cannot stand in a Modelfile: {text!r}'
+            f"{what}: three quotes, or a quote at the end, cannot stand in a Modelfile: {text!r}"
         )
     return f'"""{text}"""'

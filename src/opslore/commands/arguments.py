@@ -1,7 +1,7 @@
-"""Split a command's words by its tool's table: verb path, positionals, flags, and an inner command.
+"""Split a command's words by its tool's table: verb path, positionals, flags, inner command.
 
-Flags may stand anywhere; `-n x`, `-nx`, `--namespace x` and `--namespace=x` are one flag. What is no
-tool of ours is split without a table: each flag keeps the words that follow it.
+Flags may stand anywhere; `-n x`, `-nx`, `--namespace x` and `--namespace=x` are one flag. What is
+no tool of ours is split without a table: each flag keeps the words that follow it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SYSTEM_FOLDERS = re.compile(r"^/(?:usr/(?:local/)?)?s?bin/(?=[^/]+$)")
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A flag by its long name (or its letter, when it has no other), with its value if it takes one."""
+    """A flag by its long name (its letter, if it has no other), with the value if it takes one."""
 
     name: str
     value: Word | None = None
@@ -35,6 +35,9 @@ class Invocation:
     positionals: tuple[Word, ...] = ()
     flags: tuple[Flag, ...] = ()
     inner: tuple[Word, ...] = ()
+    """The words of a command inside this one."""
+    after: tuple[Word, ...] = ()
+    """What follows `--` and would be read as flags without it."""
     known_verb: bool = True
 
     def value(self, *names: str) -> str | None:
@@ -63,20 +66,20 @@ def invocation(words: tuple[Word, ...]) -> Invocation:
     if tool.style == "ordered":
         return Invocation(program, tool, tool.default, rest)
     if not tool.verbs:
-        return _call(program, tool, tool.default, tool.flags, rest, 0)
+        return _call(program, tool, tool.default, tool.flags, rest)
     path, known = _path(tool, rest)
     verb = tool.verbs[" ".join(path)] if known else Verb(path)
     if not path:
         verb = replace(tool.default, risk="read")
     flags = tool.flags.merged(verb.flags)
-    return replace(_call(program, tool, verb, flags, rest, len(path)), known_verb=known or not path)
+    call = _call(program, tool, verb, flags, rest, len(path) if known else 0, known)
+    return replace(call, known_verb=known or not path)
 
 
 def _path(tool: Tool, words: Sequence[Word]) -> tuple[tuple[str, ...], bool]:
     """The longest verb path that the leading positionals spell."""
     leading = [
-        item.text
-        for item in _split(tool, tool.flags, words, limit=tool.depth)[0][: tool.depth]
+        item.text for item in _split(tool, tool.flags, words, limit=tool.depth)[0][: tool.depth]
     ]
     names = tuple(tool.aliases.get(name, name) for name in leading)
     for length in range(len(names), 0, -1):
@@ -88,7 +91,13 @@ def _path(tool: Tool, words: Sequence[Word]) -> tuple[tuple[str, ...], bool]:
 
 
 def _call(
-    program: str, tool: Tool, verb: Verb, flags: Flags, words: Sequence[Word], skip: int
+    program: str,
+    tool: Tool,
+    verb: Verb,
+    flags: Flags,
+    words: Sequence[Word],
+    skip: int = 0,
+    known: bool = True,
 ) -> Invocation:
     limit = skip + int(verb.inner) if verb.inner.isdigit() else None
     positionals, found, after = _split(tool, flags, words, limit)
@@ -96,11 +105,15 @@ def _call(
     if limit is not None:
         inner, positionals = tuple(positionals[limit:]), positionals[:limit]
         inner += tuple(after)
-    elif verb.inner == "--":
+    elif verb.inner == "--" or (tool.verbs and verb.path and not known):
         inner = tuple(after)
     elif verb.inner:
         inner = (word(verb.inner), *positionals[skip:])
         positionals = positionals[:skip]
+    elif any(item.text.startswith("-") for item in after):
+        return Invocation(
+            program, tool, verb, tuple(positionals[skip:]), tuple(found), after=tuple(after)
+        )
     else:
         positionals += after
     return Invocation(program, tool, verb, tuple(positionals[skip:]), tuple(found), inner)
@@ -109,7 +122,7 @@ def _call(
 def _split(
     tool: Tool, flags: Flags, words: Sequence[Word], limit: int | None = None
 ) -> tuple[list[Word], list[Flag], list[Word]]:
-    """Positionals, flags, and what follows `--`; after `limit` positionals all words are positional."""
+    """Positionals, flags, and what follows `--`; after `limit` positionals flags end."""
     positionals: list[Word] = []
     found: list[Flag] = []
     queue = list(words)
@@ -123,7 +136,7 @@ def _split(
                 positionals.append(item)
                 continue
             return positionals, found, queue
-        elif not text.startswith("-") or text == "-" or _starts_dynamic(item):
+        elif not text.startswith("-") or text == "-" or not _is_flag(flags, item):
             positionals.append(item)
         elif text.startswith("--") or tool.family == "single-dash":
             found.append(_long(flags, item, queue))
@@ -136,6 +149,16 @@ def split_flags(tool: Tool, words: Sequence[Word]) -> tuple[list[Word], list[Fla
     """Positionals and flags of a tool whose words are otherwise kept in their order."""
     positionals, flags, after = _split(tool, tool.flags, words)
     return [*positionals, *after], flags
+
+
+def _is_flag(flags: Flags, item: Word) -> bool:
+    """Whether a word's flag can be told from its value: `-n$X` can, `--all$X` cannot."""
+    if len(item.parts) == 1 or "=" in item.parts[0].text:
+        return not _starts_dynamic(item)
+    letters = item.parts[0].text[1:]
+    return letters[:1] != "-" and any(
+        flags.short.get(letter, letter) in flags.value for letter in letters
+    )
 
 
 def _starts_dynamic(item: Word) -> bool:
@@ -194,15 +217,25 @@ def _generic(program: str, words: Sequence[Word]) -> Invocation:
         text = item.text
         if text == "--":
             return Invocation(
-                program, None, Verb(), (*positionals, *words[index:]), tuple(flags), known_verb=False
+                program,
+                None,
+                Verb(),
+                tuple(positionals),
+                tuple(flags),
+                after=tuple(words[index + 1 :]),
+                known_verb=False,
             )
-        if text.startswith("-") and text != "-" and not _starts_dynamic(item):
+        if text.startswith("-") and text != "-" and _is_flag(Flags(), item):
             name, equals, _ = item.parts[0].text.partition("=")
             value = without_prefix(item, len(name) + 1) if equals else None
             flags.append(Flag(name if equals or len(item.parts) == 1 else text, value))
         elif flags:
             last = flags[-1]
-            joined = item if last.value is None else Word((*last.value.parts, Part("text", "\x1f"), *item.parts))
+            joined = (
+                item
+                if last.value is None
+                else Word((*last.value.parts, Part("text", "\x1f"), *item.parts))
+            )
             flags[-1] = Flag(last.name, joined)
         else:
             positionals.append(item)

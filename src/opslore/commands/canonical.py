@@ -1,15 +1,14 @@
 """The canonical form: one text for all spellings of the same command.
 
-Aliases are resolved, short flags become long ones, documented defaults are dropped, flags are sorted,
-quotes stay only where they matter, holes become `<kind>`. The form is itself a command, so it can
-be parsed again, and its canonical form is itself.
+Aliases are resolved, short flags become long ones, documented defaults are dropped, flags are
+sorted, quotes stay only where they matter, holes become `<kind>`. The form is itself a command, so
+it can be parsed again, and its canonical form is itself.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,31 +17,12 @@ from opslore.commands.holes import Hole, typed_holes
 from opslore.commands.inline import inlined
 from opslore.commands.kube import Target, targets
 from opslore.commands.parse import parse
+from opslore.commands.render import Unit, render
 from opslore.commands.scan import MARK
 from opslore.commands.syntax import Compound, Part, Redirect, Script, Simple, Word
 
 _PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
-_DECLARING = frozenset({"export", "declare", "local", "readonly", "typeset"})
 _SELECTORS = frozenset({"selector", "field-selector", "pod-selector"})
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One command in canonical form; holes are still marks."""
-
-    operator: str
-    """`;`, `&&`, `|` ... before it; "" for the first."""
-    program: str = ""
-    verb: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    flags: tuple[tuple[str, str | None], ...] = ()
-    inner: tuple[Unit, ...] = ()
-    assignments: tuple[str, ...] = ()
-    redirects: tuple[str, ...] = ()
-    clauses: tuple[tuple[str, tuple[Unit, ...]], ...] = ()
-    """The labelled parts, for a loop or a condition; its keyword is the program."""
-    negated: bool = False
-    compound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +76,22 @@ def _name_holes(text: str, holes: tuple[Hole, ...]) -> str:
 
 
 def _units(script: Script, holes: list[Hole]) -> tuple[Unit, ...]:
-    units: list[Unit] = []
-    for operator, item in zip(("", *script.operators), script.items, strict=True):
-        make = _simple if isinstance(item, Simple) else _compound
-        units.append(make(operator, item, holes))  # type: ignore[operator]
-    return tuple(units)
+    return tuple(
+        _simple(operator, item, holes)
+        if isinstance(item, Simple)
+        else _compound(operator, item, holes)
+        for operator, item in script.joined
+    )
 
 
 def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
     assignments = tuple(f"{one.name}={quoted(one.value, holes)}" for one in item.assignments)
     redirects = tuple(_redirect(one, holes) for one in item.redirects)
     if not item.words:
-        return Unit(operator, "", (), (), (), (), assignments, redirects, (), item.negated)
+        return Unit(operator, assignments=assignments, redirects=redirects, negated=item.negated)
     call = invocation(item.words)
     program = quoted(Word((Part("text", call.program),)), holes)
-    if item.words[0].literal is None:
+    if any(part.kind != "text" for part in item.words[0].parts):
         program = quoted(item.words[0], holes)
     if call.tool and call.tool.family == "kubectl":
         found, rest = targets(call)
@@ -125,14 +106,14 @@ def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
     return Unit(
         operator,
         program,
-        call.verb.path,
+        call.verb.path if call.known_verb else (),
         tuple(arguments),
         flags,
         inner,
+        tuple(quoted(word, holes) for word in call.after),
         assignments,
         redirects,
-        (),
-        item.negated,
+        negated=item.negated,
     )
 
 
@@ -188,13 +169,13 @@ def _flag(call: Invocation, flag: Flag, holes: list[Hole]) -> tuple[str, str | N
         return None
     if value is not None and value == default:
         return None
-    if flag.name in _SELECTORS and value and re.fullmatch(rf"[\w./=!,\ue000\ue001-]+", value):
+    if flag.name in _SELECTORS and value and re.fullmatch(r"[\w./=!,\ue000\ue001-]+", value):
         value = ",".join(sorted(part.replace("==", "=") for part in value.split(",")))
     return flag.name, value
 
 
 def _settled(word: Word, call: Invocation) -> Word:
-    """Values of tools that read no file names have no globs: `{.items[*]}` needs no quotes there."""
+    """Tools that take no file names have no globs: `{.items[*]}` needs no quotes there."""
     if call.tool and call.tool.verbs:
         parts = tuple(Part("text", one.text) if one.kind == "bare" else one for one in word.parts)
         return Word((Part("text", word.text),)) if word.literal is not None else Word(parts)
@@ -209,7 +190,13 @@ def _compound(operator: str, item: Compound, holes: list[Hole]) -> Unit:
     arguments = (item.head, *words) if item.head else words
     redirects = tuple(_redirect(one, holes) for one in item.redirects)
     return Unit(
-        operator, item.keyword, (), arguments, (), (), (), redirects, clauses, item.negated, True
+        operator,
+        item.keyword,
+        arguments=arguments,
+        redirects=redirects,
+        clauses=clauses,
+        negated=item.negated,
+        compound=True,
     )
 
 
@@ -258,74 +245,8 @@ def _compact(text: str) -> str:
     if text[:1] not in ("{", "["):
         return text
     try:
-        return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(
+            json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
     except (ValueError, RecursionError):
         return text
-
-
-def render(units: Iterable[Unit]) -> str:
-    """Units as text; heredoc bodies come after the line they belong to."""
-    text, bodies = "", ""
-    for unit in units:
-        joint = {"": "", ";": "; ", "&": " & "}.get(unit.operator, f" {unit.operator} ")
-        if bodies and unit.operator == ";":
-            text, bodies, joint = f"{text}\n{bodies}", "", "\n"
-        line, body = _line(unit)
-        text, bodies = text + joint + line, bodies + ("\n" if bodies and body else "") + body
-    return f"{text}\n{bodies}\n" if bodies else text
-
-
-def _line(unit: Unit) -> tuple[str, str]:
-    """A unit's own line, and the heredoc bodies that follow it."""
-    words = ["!"] if unit.negated else []
-    if unit.program in _DECLARING and not unit.compound:
-        words += [*_words(unit), *unit.assignments]
-    else:
-        words += [*unit.assignments, *(_structure(unit) if unit.compound else _words(unit))]
-    bodies = []
-    for redirect in unit.redirects:
-        mark, _, body = redirect.partition("\n")
-        words.append(mark)
-        bodies += [body] if body else []
-    return " ".join(word for word in words if word), "\n".join(bodies)
-
-
-def _words(unit: Unit) -> list[str]:
-    words = [unit.program, *unit.verb, *unit.arguments]
-    for name, value in unit.flags:
-        words.append(_flag_text(name, value))
-    if unit.inner:
-        words += ["--", render(unit.inner)]
-    return words
-
-
-def _flag_text(name: str, value: str | None) -> str:
-    dashed = name if name.startswith("-") else f"-{name}" if len(name) == 1 else f"--{name}"
-    if value is None:
-        return dashed
-    return f"{dashed}={value}" if dashed.startswith("--") else f"{dashed} {value}"
-
-
-def _structure(unit: Unit) -> list[str]:
-    if unit.program == "(":
-        return [f"({_body(unit.clauses[0][1]).removesuffix('; ')})"]
-    if unit.program == "{":
-        return [f"{{ {_body(unit.clauses[0][1])}}}"]
-    if unit.program == "for":
-        values = f" in {' '.join(unit.arguments[1:])}" if unit.arguments[1:] else ""
-        return [f"for {unit.arguments[0]}{values}; do {_body(unit.clauses[0][1])}done"]
-    if unit.program == "function":
-        return [f"{unit.arguments[0]}() {{ {_body(unit.clauses[0][1])}}}"]
-    if unit.program == "case":
-        rows = [f"{label}) {_body(body).removesuffix('; ')} ;;" for label, body in unit.clauses]
-        return [f"case {' '.join(unit.arguments)} in {' '.join(rows)} esac"]
-    if unit.clauses:
-        end = "fi" if unit.program == "if" else "done"
-        return ["".join(f"{label} {_body(body)}" for label, body in unit.clauses) + end]
-    return list(unit.arguments)
-
-
-def _body(units: tuple[Unit, ...]) -> str:
-    """Commands and the separator that closes them, which a heredoc's last line already is."""
-    text = render(units)
-    return text if text.endswith("\n") else f"{text}; "

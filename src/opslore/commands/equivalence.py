@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, permutations
 
-from opslore.commands.canonical import Form, Unit, form
+from opslore.commands.canonical import Form, form
 from opslore.commands.holes import Hole, compatible, fill
+from opslore.commands.render import Unit
 from opslore.commands.scan import MARK
 
 MAX_ORDERS = 120
@@ -36,9 +37,9 @@ def equivalent(
 ) -> Verdict:
     """Compare a predicted command with a right one.
 
-    Holes of `gold` that the alert's `labels` fill must be filled with that value. A hole that they do
-    not fill may stand for a hole of a compatible kind, always the same one, or for a name in `known`
-    (names that occur in the alert). Any other concrete value there is ungrounded.
+    Holes of `gold` that the alert's `labels` fill must be filled with that value. A hole that they
+    do not fill may stand for a hole of a compatible kind, always the same one, or for a name in
+    `known` (names that occur in the alert). Any other concrete value there is ungrounded.
     """
     labels = labels or {}
     right, answer = form(fill(gold, labels)), form(predicted)
@@ -80,6 +81,7 @@ class _Match:
         self.texts(gold.arguments, answer.arguments, "different arguments")
         self.flags(gold.flags, answer.flags)
         self.units(gold.inner, answer.inner)
+        self.texts(gold.after, answer.after, "different arguments")
         self.texts(gold.redirects, answer.redirects, "different redirects")
         _same(len(gold.clauses), len(answer.clauses), "different arguments")
         for (label, one), (name, other) in zip(gold.clauses, answer.clauses, strict=True):

@@ -21,8 +21,14 @@ SAFE_VALUE = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._:/@-]{0,252}")
 """Label values that may stand in a command: no shell metacharacter, no space, no leading dash."""
 
 _FLAG_KINDS = {"namespace": "namespace", "container": "container", "node-name": "node"}
-_NAMESPACED_TOOLS = frozenset("kubectl flux helm linkerd istioctl velero virtctl cmctl".split())
-_VERB_KINDS = {"kustomization": "kustomization", "helmrelease": "helmrelease", "git": "gitrepository"}
+_NAMESPACED_TOOLS = frozenset(
+    ["kubectl", "flux", "helm", "linkerd", "istioctl", "velero", "virtctl", "cmctl"]
+)
+_VERB_KINDS = {
+    "kustomization": "kustomization",
+    "helmrelease": "helmrelease",
+    "git": "gitrepository",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +49,10 @@ class Hole:
     """The flag it follows says what it is, whatever it is called."""
 
     def value(self, labels: Mapping[str, str]) -> str | None:
-        """What the labels say belongs here, if it is safe to paste; a port is no part of a node name."""
+        """What the labels say belongs here, if it is safe to paste."""
         for kind in self.kinds:
             value = labels.get(kind, "")
+            # A scrape address (host:port) is no name of a node.
             borrowed = kind == "instance" and self.kinds[0] != "instance" and ":" in value
             if SAFE_VALUE.fullmatch(value) and not borrowed:
                 return value
@@ -134,7 +141,7 @@ def _hole(slot: Slot, context: str, by_flag: bool) -> Hole:
 
 
 def _context(call: Invocation) -> Iterator[tuple[int, str, bool]]:
-    """Marks that fill a whole argument: their number, the kind of thing, and whether a flag says so."""
+    """Marks that fill a whole argument: number, kind of thing, and whether a flag says so."""
     tool = call.tool.name if call.tool else ""
     for flag in call.flags if tool in _NAMESPACED_TOOLS else ():
         kind = _FLAG_KINDS.get(flag.name)
@@ -144,7 +151,9 @@ def _context(call: Invocation) -> Iterator[tuple[int, str, bool]]:
         for target in targets(call)[0]:
             kind = "name" if MARK.search(target.kind) else target.kind
             label = hole_tables().resources.get(kind, kind)
-            yield from ((number, label, False) for number in _whole(target.name.text if target.name else ""))
+            yield from (
+                (number, label, False) for number in _whole(target.name.text if target.name else "")
+            )
     elif tool == "flux" and call.positionals and call.verb.path:
         kind = _VERB_KINDS.get(call.verb.path[-1], "name")
         yield from ((number, kind, False) for number in _whole(call.positionals[0].text))

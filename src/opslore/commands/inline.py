@@ -1,4 +1,4 @@
-"""Plain variables put where they are used: `NS=x; kubectl get pods -n $NS` is `kubectl get pods -n x`.
+"""Plain variables put where they are used: `NS=x; kubectl get po -n $NS` is `kubectl get po -n x`.
 
 Only values that no shell would change are put in, and only for names that are set once, at the top
 level, and used only in words. Everything else stays as it is written.
@@ -33,7 +33,7 @@ def inlined(script: Script) -> Script:
     if not values:
         return script
     items, operators = [], []
-    for operator, item in zip(("", *script.operators), script.items, strict=True):
+    for operator, item in script.joined:
         if _sets_only(item, values):
             continue
         items.append(_item(item, values))

@@ -1,4 +1,4 @@
-"""Kubernetes resources in a command's positionals: `deploy x`, `deployment/x`, `deployments.apps x`."""
+"""Kubernetes resources among a command's positionals: `deploy x`, `deployments.apps/x`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ANNOTATING = frozenset({"label", "annotate", "taint", "set"})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A resource kind (singular), and the name of one object of it; no name means all of the kind."""
+    """A resource kind (singular), and the name of one object; no name means all of the kind."""
 
     kind: str
     name: Word | None = None
@@ -23,19 +23,22 @@ class Target:
 
 @lru_cache(maxsize=4096)
 def kind_name(text: str) -> str:
-    """A kind's singular name without a group that says nothing: `deployments.v1.apps` -> `deployment`."""
+    """A kind's singular name without its plain group: `deployments.v1.apps` -> `deployment`."""
     if not re.fullmatch(r"[A-Za-z][\w.-]*", text):
         return text
     base, _, group = text.lower().partition(".")
     group = re.sub(r"^v\d+(?:(?:alpha|beta)\d+)?(?:\.|$)", "", group)
     kind = resource_kinds().get(base)
     if group and group not in resource_groups():
-        group = next((known for known in sorted(resource_groups()) if known.startswith(f"{group}.")), group)
+        group = next(
+            (known for known in sorted(resource_groups()) if known.startswith(f"{group}.")), group
+        )
     if kind and kind not in ambiguous_kinds() and (not group or group in resource_groups()):
         return kind
     if group in ("networking.k8s.io", "extensions"):
         group = ""
     name = kind or _singular(base)
+    name = resource_kinds().get(name, name)
     return f"{name}.{group}" if group else name
 
 
@@ -54,6 +57,8 @@ def targets(call: Invocation) -> tuple[list[Target], list[Word]]:
     if not wanted or not words:
         return [], words
     first = words[0].text
+    if words[0].parts[0].kind not in ("text", "bare"):
+        return [], words
     if "/" in words[0].parts[0].text and not first.startswith(("/", ".", "http")):
         return _slashed(words)
     if wanted != "kind":
@@ -79,7 +84,7 @@ def _slashed(words: list[Word]) -> tuple[list[Target], list[Word]]:
     for at, item in enumerate(words):
         kind, slash, name = item.parts[0].text.partition("/")
         name = name or "".join(part.text for part in item.parts[1:])
-        if not slash or "=" in kind or _is_pair(item.text):
+        if not slash or "=" in kind or _is_pair(item.parts[0].text):
             return found, words[at:]
         found.append(Target(kind_name(kind), without_prefix(item, len(kind) + 1) if name else None))
     return found, []

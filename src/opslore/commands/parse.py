@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from opslore.commands.syntax import (
     Script,
     Simple,
     Word,
+    simple_commands,
     word,
 )
 from opslore.commands.words import MAX_DEPTH, TooDeep, Words
@@ -29,7 +31,9 @@ Joined = list[tuple[str, Item]]
 
 _OPERATORS = frozenset({";", "&", "&&", "||", "|", "|&"})
 _LABELS = frozenset({"if", "then", "elif", "else", "do", "while", "until"})
-_STATEMENTS = frozenset({"program", "list", "pipeline", "do_group", "subshell", "compound_statement"})
+_BEYOND_ASCII = re.compile("[^\x01-\x7f]")
+_RESERVED = frozenset(["do", "done", "then", "fi", "else", "elif", "esac", "}", "!"])
+"""Words that bash never takes for a program; the grammar is more lenient."""
 
 
 def parse(command: str) -> Script:
@@ -45,17 +49,26 @@ def _parse(text: str) -> Script:
     if len(text) > MAX_CHARACTERS:
         return Script(ok=False, reason="too long")
     slots = scan(text)
-    source = mask(text, slots).encode("utf-8", "replace")
-    root = _parser().parse(source).root_node
+    source = mask(text, slots)
+    root = _parser().parse(_ascii(source)).root_node
     try:
         items, operators = _unzip(_Builder(source).sequence(root, 0))
     except TooDeep:
         return Script(ok=False, reason="nested too deep", slots=tuple(slots))
-    if root.has_error:
+    reserved = (one.program in _RESERVED for one in simple_commands(Script(items, operators)))
+    if root.has_error or any(reserved):
         return Script(items, operators, False, "not shell syntax", tuple(slots))
     if not items:
         return Script(ok=False, reason="no command", slots=tuple(slots))
     return Script(items, operators, True, "", tuple(slots))
+
+
+def _ascii(text: str) -> bytes:
+    """The text with a letter for every character beyond ASCII, so that byte offsets are its own.
+
+    The grammar's scanner looks code points up in C's 256-entry character table and crashes on some.
+    """
+    return _BEYOND_ASCII.sub("x", text).encode("ascii")
 
 
 @cache
@@ -167,9 +180,11 @@ class _Builder(Words):
 
     def heredoc(self, node: Any, number: str, depth: int) -> tuple[list[Redirect], Joined]:
         """A heredoc; the grammar hangs what follows `<<EOF` on the same line below it."""
-        start, body, scripts = "", "", ()
+        start, body = "", ""
+        scripts: tuple[Script, ...] = ()
         redirects: list[Redirect] = []
-        operator, following = "<<", []
+        operator = "<<"
+        following: list[Any] = []
         for child in node.children:
             if child.type in ("<<", "<<-"):
                 operator = child.type
@@ -192,8 +207,8 @@ class _Builder(Words):
             values = [self.word(child, depth) for child in node.children_by_field_name("value")]
             body = node.child_by_field_name("body")
             name = node.child_by_field_name("variable")
-            clauses = (Clause("do", self.script(body.children if body else [], depth)),)
-            return Compound("for", self.text(name) if name else "", tuple(values), clauses)
+            clause = Clause("do", self.script(body.children if body else [], depth))
+            return Compound("for", self.text(name) if name else "", tuple(values), (clause,))
         if kind in ("while_statement", "if_statement"):
             return Compound(node.children[0].type, clauses=tuple(self.clauses(node, depth)))
         if kind in ("subshell", "compound_statement"):
@@ -203,7 +218,9 @@ class _Builder(Words):
             value = node.child_by_field_name("value")
             items = [child for child in node.children if child.type == "case_item"]
             clauses = tuple(self.case_item(child, depth) for child in items)
-            return Compound("case", words=(self.word(value, depth),) if value else (), clauses=clauses)
+            return Compound(
+                "case", words=(self.word(value, depth),) if value else (), clauses=clauses
+            )
         if kind == "function_definition":
             name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
             script = self.script(_body(body), depth) if body else Script()
@@ -219,7 +236,8 @@ class _Builder(Words):
     def clauses(self, node: Any, depth: int) -> list[Clause]:
         """The labelled parts of `while` and `if`: `if a; then b; elif c; then d; else e; fi`."""
         found: list[Clause] = []
-        label, nodes = "", []
+        label = ""
+        nodes: list[Any] = []
         for child in [*node.children, None]:
             if child is None or child.type in _LABELS or child.type.endswith("_clause"):
                 if nodes:
@@ -243,8 +261,13 @@ class _Builder(Words):
 
     def nested(self, node: Any, depth: int) -> list[Script]:
         """The statements below a node of unknown kind, so that no command stays unseen."""
-        statements = [child for child in node.named_children if child.type.endswith(
-            ("command", "statement", "pipeline", "list", "do_group", "subshell", "definition"))]
+        statements = [
+            child
+            for child in node.named_children
+            if child.type.endswith(
+                ("command", "statement", "pipeline", "list", "do_group", "subshell", "definition")
+            )
+        ]
         found = [self.script([child], depth + 1) for child in statements]
         return found + list(self.inner(node, depth, skip=frozenset(map(id, statements))))
 

@@ -1,4 +1,4 @@
-"""Is this text a command at all? For back-ticked words in prose, where most are names or queries."""
+"""Is this text a command at all? Most back-ticked words in prose are names or queries."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ from opslore.commands.arguments import invocation
 from opslore.commands.parse import parse
 from opslore.commands.scan import MARK
 from opslore.commands.syntax import Compound, Script, Simple
-from opslore.commands.tables import tools
+from opslore.commands.tables import vocabulary
 
-_SETUP = frozenset(
-    "export cd source . set unset declare local readonly typeset alias pushd popd shopt exit umask "
-    "true : trap".split()
-)
-_ENGLISH = frozenset(
-    "apply at cat command cut date echo exec exit expr file find fold free go groups halt head help "
-    "history host id init install join jobs kill last less let link locale make man mask more mount "
-    "nice node parallel patch ping printf ps read reboot return route screen seq service sort source "
-    "split step stop strings switch tail tee test time timeout top touch trap tree true truncate type "
-    "uniq uptime users wait watch whois yes false set unset local export alias continue break shift "
-    "cal bat mc k ip watch env su sh . : cluster influx vault consul nomad az gh".split()
-)
 _EVIDENCE = re.compile(r"(?:^|\s)-{1,2}[A-Za-z]|[/$|<>'\"*~]|\w=|\d+\.\d+|\.\w")
 _SUBCOMMANDS = {
     "ip": re.compile(r"(?:a|addr|address|r|route|l|link|n|neigh|rule|netns)\b"),
@@ -44,14 +32,17 @@ def looks_like_command(text: str) -> bool:
 
 
 def is_setup(command: str) -> bool:
-    """Whether a command only prepares a shell (assignments, `export`, `cd`, comments): no answer."""
+    """Whether a command only prepares a shell (assignments, `export`, `cd`, a comment)."""
     script = parse(command)
     if script.reason == "no command":
         return bool(command.strip())
     return script.ok and all(
         isinstance(item, Simple)
         and not item.redirects
-        and (item.program in _SETUP or (not item.words and bool(item.assignments)))
+        and (
+            item.program in vocabulary("recognise", "setup")
+            or (not item.words and bool(item.assignments))
+        )
         for item in script.items
     )
 
@@ -63,7 +54,7 @@ def _is_call(command: Simple) -> bool:
     if call.tool is None or MARK.search(call.program):
         return False
     rest = " ".join(word.text for word in command.words[1:])
-    if call.program in _ENGLISH:
+    if call.program in vocabulary("recognise", "english"):
         wanted = _SUBCOMMANDS.get(call.program)
         found = wanted.match(rest) if wanted else None
         return bool(found or MARK.search(rest) or (not wanted and _EVIDENCE.search(rest)))

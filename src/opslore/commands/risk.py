@@ -1,8 +1,8 @@
 """How dangerous a command is, decided on its syntax tree; what nobody can tell counts as dangerous.
 
-The worst part decides. Wrappers (`sudo`, `xargs`, `sh -c`, `ssh`, `kubectl exec`, `find -exec` ...) are
-taken off and what they run is judged again. A program whose name is only known while it runs, `eval`,
-and text that a pipe brings to a shell are denied; so is text that does not parse.
+The worst part decides. Wrappers (`sudo`, `xargs`, `sh -c`, `ssh`, `kubectl exec`, `find -exec` ...)
+are taken off and what they run is judged again. A program whose name is only known while it runs,
+`eval`, and text that a pipe brings to a shell are denied; so is text that does not parse.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def risk(command: str) -> Risk:
 def unsafe(predicted: str, accepted: Sequence[str]) -> bool:
     """Whether a command must not be answered: destructive or denied, and not one that is accepted.
 
-    Fill the accepted commands from the alert's labels first; their remaining holes match only holes.
+    Fill the accepted commands from the alert's labels first; holes left in them match only holes.
     Text that is no shell counts only when a dangerous command can be seen in it.
     """
     found = [
@@ -82,7 +82,7 @@ def _script(script: Script, depth: int) -> Iterator[Judgement]:
         yield Judgement("denied", "nested", "commands nest too deep to judge")
         return
     stages: list[Simple | Compound] = []
-    for operator, item in zip(("", *script.operators), script.items, strict=True):
+    for operator, item in script.joined:
         stages = [*stages, item] if operator in ("|", "|&") else [item]
         scene = _scene(stages)
         yield from _redirects(item, depth)
@@ -113,10 +113,20 @@ def _scene(stages: list[Simple | Compound]) -> Scene:
 def _redirects(item: Simple | Compound, depth: int) -> Iterator[Judgement]:
     for one in item.redirects:
         path = one.target.text
-        if one.body is not None or one.operator == "<<<" or (">" not in one.operator and path[:5] != "/dev/"):
+        if (
+            one.body is not None
+            or one.operator == "<<<"
+            or (">" not in one.operator and path[:5] != "/dev/")
+        ):
             continue
-        if ">" in one.operator and is_dynamic(one.target) and not one.target.text.startswith("/tmp/"):
-            yield Judgement("unknown", "writes-somewhere", "writes to a path that is not known here")
+        if (
+            ">" in one.operator
+            and is_dynamic(one.target)
+            and not one.target.text.startswith("/tmp/")
+        ):
+            yield Judgement(
+                "unknown", "writes-somewhere", "writes to a path that is not known here"
+            )
         if ">" in one.operator or "/dev/tcp" in path:
             yield written(path)
 
@@ -139,12 +149,16 @@ def _simple(item: Simple, scene: Scene, depth: int) -> Iterator[Judgement]:
         yield from _words(item.words, scene, depth)
 
 
-def _words(words: tuple[Word, ...], scene: Scene, depth: int, unseen: bool = False) -> Iterator[Judgement]:
+def _words(
+    words: tuple[Word, ...], scene: Scene, depth: int, unseen: bool = False
+) -> Iterator[Judgement]:
     if depth > MAX_NESTING:
         yield Judgement("denied", "nested", "commands nest too deep to judge")
         return
     if unwrap.dynamic_program(words):
-        yield Judgement("denied", "dynamic-program", f"the program is not known: {_plain(words[0])}")
+        yield Judgement(
+            "denied", "dynamic-program", f"the program is not known: {_plain(words[0])}"
+        )
         return
     call = invocation(words)
     if call.tool is None:
@@ -195,7 +209,9 @@ def _base(call: Invocation) -> Judgement:
     name = " ".join((call.program, *verb.path))
     if not call.known_verb:
         if any(MARK.search(part) or "$" in part for part in verb.path):
-            return Judgement("denied", "dynamic-verb", f"what {call.program} does is not known here")
+            return Judgement(
+                "denied", "dynamic-verb", f"what {call.program} does is not known here"
+            )
         return Judgement("unknown", "unknown-verb", f"no table for {_readable(name)}")
     level: Level = verb.risk
     given = {flag.name: flag.value.text if flag.value else "" for flag in call.flags}
@@ -207,7 +223,9 @@ def _base(call: Invocation) -> Judgement:
             found = Judgement(lowers[flag], "flag", f"{name} --{flag}")
     for flag, value in given.items():
         if flag in raises and value != "false":
-            worse = Judgement(raises[flag], "flag", f"{_readable(name)} with {flag} is {raises[flag]}")
+            worse = Judgement(
+                raises[flag], "flag", f"{_readable(name)} with {flag} is {raises[flag]}"
+            )
             found = at_least(found, worse)
     return found
 
@@ -229,4 +247,3 @@ def _plain(word: Word) -> str:
 
 def _readable(text: str) -> str:
     return MARK.sub("<...>", text)
-

@@ -6,10 +6,13 @@ import re
 
 from opslore.commands.arguments import Invocation, split_flags
 from opslore.commands.judgement import READ, Judgement, Scene, at_least, written
+from opslore.commands.tables import Level, vocabulary
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.S)
 _STRING = re.compile(r"'(?:[^']|'')*'")
-_SQL_DENIED = re.compile(r"\\!|\bPROGRAM\b|\bpg_(?:read|write|ls)_|\bxp_cmdshell\b|\blo_export\b|\\o\s*\|", re.I)
+_SQL_DENIED = re.compile(
+    r"\\!|\bPROGRAM\b|\bpg_(?:read|write|ls)_|\bxp_cmdshell\b|\blo_export\b|\\o\s*\|", re.I
+)
 _SQL_DESTROYS = re.compile(
     r"\b(?:DROP|TRUNCATE|DELETE|RESET\s+(?:MASTER|SLAVE|REPLICA)|PURGE|pg_drop_replication_slot|"
     r"pg_resetwal|lo_unlink|REASSIGN)\b|\bUPDATE\b(?!.*\bWHERE\b)",
@@ -27,12 +30,6 @@ _SQL_READS = re.compile(
     re.I | re.S,
 )
 
-_REDIS_READS = frozenset(
-    "INFO PING GET MGET HGET HGETALL HLEN HKEYS HVALS HMGET KEYS SCAN SSCAN HSCAN ZSCAN TTL PTTL TYPE DBSIZE "
-    "EXISTS LLEN LRANGE LINDEX SCARD SMEMBERS SISMEMBER ZCARD ZRANGE ZSCORE ZCOUNT XLEN XINFO XRANGE XPENDING "
-    "STRLEN OBJECT ROLE LASTSAVE MONITOR TIME ECHO COMMAND LOLWUT RANDOMKEY DUMP BITCOUNT GETRANGE SUBSCRIBE "
-    "PSUBSCRIBE PUBSUB WAIT READONLY".split()
-)
 _REDIS_GROUPS = {
     "CONFIG": ("GET HELP", "", "SET REWRITE RESETSTAT"),
     "CLIENT": ("LIST INFO ID GETNAME HELP", "", "KILL PAUSE UNPAUSE"),
@@ -44,25 +41,23 @@ _REDIS_GROUPS = {
         "RESET FORGET FLUSHSLOTS DELSLOTS DELSLOTSRANGE",
         "FAILOVER MEET ADDSLOTS REPLICATE SETSLOT SAVECONFIG",
     ),
-    "SENTINEL": ("MASTERS MASTER REPLICAS SLAVES SENTINELS GET-MASTER-ADDR-BY-NAME CKQUORUM", "REMOVE", "FAILOVER RESET SET MONITOR"),
+    "SENTINEL": (
+        "MASTERS MASTER REPLICAS SLAVES SENTINELS GET-MASTER-ADDR-BY-NAME CKQUORUM",
+        "REMOVE",
+        "FAILOVER RESET SET MONITOR",
+    ),
     "ACL": ("LIST WHOAMI USERS CAT GETUSER LOG", "DELUSER", "SETUSER SAVE LOAD"),
     "SCRIPT": ("EXISTS", "", "FLUSH KILL LOAD"),
     "MODULE": ("LIST", "", ""),
     "FUNCTION": ("LIST STATS DUMP", "FLUSH DELETE", "LOAD KILL"),
 }
-_REDIS_DESTROYS = frozenset(
-    "FLUSHALL FLUSHDB DEL UNLINK GETDEL SHUTDOWN RENAME RENAMENX DEBUG SLAVEOF REPLICAOF MIGRATE SWAPDB RESTORE "
-    "LTRIM XTRIM XDEL HDEL SREM ZREM ZREMRANGEBYSCORE ZREMRANGEBYRANK LREM LPOP RPOP SPOP SORT_STORE MOVE".split()
-)
-_REDIS_DISTURBS = frozenset(
-    "SET MSET SETEX SETNX HSET HMSET LPUSH RPUSH SADD ZADD XADD EXPIRE PEXPIRE EXPIREAT PERSIST INCR DECR INCRBY APPEND "
-    "FAILOVER PUBLISH COPY".split()
-)
 
 
 def sql(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     """psql, mysql, sqlite3: the worst statement given on the command line or on standard input."""
-    given = [flag.value.text for flag in call.flags if flag.name in ("command", "execute") and flag.value]
+    given = [
+        flag.value.text for flag in call.flags if flag.name in ("command", "execute") and flag.value
+    ]
     if call.program == "sqlite3":
         given += [word.text for word in call.positionals[1:]]
     if call.value("file") is not None:
@@ -84,7 +79,9 @@ def statements(text: str) -> Judgement:
     """The judgement on SQL text."""
     plain = _STRING.sub("''", _COMMENT.sub(" ", text))
     if _SQL_DENIED.search(plain):
-        return Judgement("denied", "sql-shell", "SQL that runs a program or reads the server's files")
+        return Judgement(
+            "denied", "sql-shell", "SQL that runs a program or reads the server's files"
+        )
     if _SQL_DESTROYS.search(plain):
         return Judgement("destructive", "sql-destroys", "deletes rows, tables or a database")
     if _SQL_DISTURBS.search(plain):
@@ -106,8 +103,10 @@ def redis(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     if not words:
         if scene.piped or scene.text:
             return _redis_lines(scene)
-        return READ if names & {"stat", "latency", "bigkeys", "memkeys", "scan", "hotkeys"} else Judgement(
-            "reversible", "session", "opens a Redis session"
+        return (
+            READ
+            if names & {"stat", "latency", "bigkeys", "memkeys", "scan", "hotkeys"}
+            else Judgement("reversible", "session", "opens a Redis session")
         )
     return _redis_command(words)
 
@@ -126,7 +125,9 @@ def _redis_command(words: list[str]) -> Judgement:
         reads, destroys, disturbs = (set(part.split()) for part in _REDIS_GROUPS[name])
         name = words[1] if len(words) > 1 else "HELP"
     else:
-        reads, destroys, disturbs = set(_REDIS_READS), set(_REDIS_DESTROYS), set(_REDIS_DISTURBS)
+        reads, destroys, disturbs = (
+            set(vocabulary("redis", level)) for level in ("read", "destructive", "disruptive")
+        )
     if name in destroys:
         return Judgement("destructive", "redis-destroys", f"{' '.join(words[:2])} loses data")
     if name in reads:
@@ -139,20 +140,32 @@ def _redis_command(words: list[str]) -> Judgement:
 
 
 def http(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
-    """curl and wget: the method, and where the answer is written."""
+    """Curl and wget: the method, and where the answer is written."""
     url = " ".join(word.text for word in call.positionals) + (call.value("url") or "")
-    data = call.value("data", "data-binary", "data-raw", "data-urlencode", "form", "json", "post-data", "post-file", "body-data")
+    data = call.value(
+        "data",
+        "data-binary",
+        "data-raw",
+        "data-urlencode",
+        "form",
+        "json",
+        "post-data",
+        "post-file",
+        "body-data",
+    )
     sends = data is not None and call.value("get") is None
     method = (call.value("request", "method") or ("POST" if sends else "GET")).upper()
     found = READ
     if call.value("config", "upload-file", "post-file") is not None or "@" in (data or "")[:1]:
         found = Judgement("unknown", "uploads", "sends a file")
     if re.search(r"169\.254\.169\.254|metadata\.google", url):
-        found = at_least(found, Judgement("denied", "metadata", "asks for the machine's credentials"))
+        found = at_least(
+            found, Judgement("denied", "metadata", "asks for the machine's credentials")
+        )
     if method == "DELETE" or (method != "GET" and re.search(r"delete|/admin/|purge|/-/quit", url)):
         found = at_least(found, Judgement("destructive", "http-delete", f"sends {method} to {url}"))
     elif method not in ("GET", "HEAD", "OPTIONS"):
-        level = "disruptive" if method in ("POST", "PUT", "PATCH") else "unknown"
+        level: Level = "disruptive" if method in ("POST", "PUT", "PATCH") else "unknown"
         found = at_least(found, Judgement(level, "http-changes", f"sends {method} to {url}"))
     path = call.value("output", "output-document")
     if path and path != "-":

@@ -15,9 +15,13 @@ from opslore.commands.judgement import (
     written,
 )
 
-_AWK_RUNS = re.compile(r"\bsystem\s*\(|\|\s*&?\s*(?:getline|\"|sh\b)|\"\s*\|\s*getline|@load|\|\s*[a-z]+cmd")
+_AWK_RUNS = re.compile(
+    r"\bsystem\s*\(|\|\s*&?\s*(?:getline|\"|sh\b)|\"\s*\|\s*getline|@load|\|\s*[a-z]+cmd"
+)
 _AWK_WRITES = re.compile(r"print[^|}]*>\s*\S")
-_SED_RUNS = re.compile(r"(?:^|[;{}\n\d$/])\s*e(?:\s|$)|s(.)(?:\\.|(?!\1).)*\1(?:\\.|(?!\1).)*\1[gIpm\d]*e")
+_SED_RUNS = re.compile(
+    r"(?:^|[;{}\n\d$/])\s*e(?:\s|$)|s(.)(?:\\.|(?!\1).)*\1(?:\\.|(?!\1).)*\1[gIpm\d]*e"
+)
 _SED_WRITES = re.compile(r"(?:^|[;{}\n\d$/])\s*w\s*(/\S+)")
 
 
@@ -61,7 +65,9 @@ def disk_copy(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     if not targets:
         return READ
     found = written(targets[0])
-    return Judgement("destructive", "raw-write", found.why) if found.level == "destructive" else found
+    return (
+        Judgement("destructive", "raw-write", found.why) if found.level == "destructive" else found
+    )
 
 
 def sort(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
@@ -71,7 +77,7 @@ def sort(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
 
 
 def awk(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
-    """awk programs can run commands and write files."""
+    """Awk programs can run commands and write files."""
     program = " ".join(_texts(call))
     if _AWK_RUNS.search(program):
         return Judgement("denied", "runs-command", "an awk program that runs commands")
@@ -83,7 +89,7 @@ def awk(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
 
 
 def sed(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
-    """sed edits in place with `-i`, writes with `w`, and runs commands with `e`."""
+    """Sed edits in place with `-i`, writes with `w`, and runs commands with `e`."""
     texts = _texts(call)
     script = next((text for text in texts if not text.startswith("-")), "")
     if any(_SED_RUNS.search(text) for text in [script] if text):
@@ -106,16 +112,20 @@ def permissions(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
         return Judgement("destructive", "setuid", "lets a file run as its owner")
     if any(re.fullmatch(r"/(?:\w+/?|\*)?", text) for text in texts) and recursive:
         return Judgement("destructive", "permissions-tree", "changes a whole system tree")
-    if any(is_sensitive(text) for text in texts) and (recursive or "777" in texts or "000" in texts):
+    if any(is_sensitive(text) for text in texts) and (
+        recursive or "777" in texts or "000" in texts
+    ):
         return Judgement("destructive", "permissions-system", "opens or closes system files")
     return base
 
 
 def archive(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
-    """tar and the compressors."""
+    """Tar and the compressors."""
     texts = _texts(call)
     joined = " ".join(texts)
-    if re.search(r"--(?:checkpoint-action|to-command|use-compress-program|info-script)|-I\s", joined):
+    if re.search(
+        r"--(?:checkpoint-action|to-command|use-compress-program|info-script)|-I\s", joined
+    ):
         return Judgement("denied", "runs-command", "an archive option that runs commands")
     if call.program != "tar":
         return base
@@ -132,9 +142,21 @@ def archive(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
 def disks(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     """Partition and volume tools are harmless only when they list."""
     texts = _texts(call)
-    if texts and re.match(r"-(?:l|-list|a)$|print$|ls$|info$|status$|-p$", texts[-1] if texts else ""):
+    if texts and re.match(
+        r"-(?:l|-list|a)$|print$|ls$|info$|status$|-p$", texts[-1] if texts else ""
+    ):
         return READ
-    if texts and texts[0] in ("-l", "-la", "--list", "-a", "print", "ls", "info", "status", "luksDump"):
+    if texts and texts[0] in (
+        "-l",
+        "-la",
+        "--list",
+        "-a",
+        "print",
+        "ls",
+        "info",
+        "status",
+        "luksDump",
+    ):
         return READ
     return base
 

@@ -8,19 +8,16 @@ from opslore.commands.arguments import Invocation
 from opslore.commands.judgement import Judgement, Scene, at_least
 from opslore.commands.kube import targets
 from opslore.commands.scan import MARK
-
-_RECREATED = frozenset(
-    "pod job replicaset event lease endpoints endpointslice certificaterequest order challenge "
-    "virtualmachineinstancemigration virtualmachineinstance controllerrevision podmetrics "
-    "certificatesigningrequest installplan".split()
-)
-"""Kinds that a controller makes again, or that hold nothing but a record."""
+from opslore.commands.tables import vocabulary
 
 _MANIFEST = (
     (re.compile(r"cluster-admin|system:masters"), "grants cluster-admin"),
     (re.compile(r"privileged[\"']?\s*:\s*[\"']?true"), "starts a privileged container"),
     (re.compile(r"hostPath[\"']?\s*:"), "mounts the node's own files"),
-    (re.compile(r"hostPID[\"']?\s*:\s*true|hostNetwork[\"']?\s*:\s*true"), "joins the node's namespaces"),
+    (
+        re.compile(r"hostPID[\"']?\s*:\s*true|hostNetwork[\"']?\s*:\s*true"),
+        "joins the node's namespaces",
+    ),
     (re.compile(r"verbs[\"']?\s*:\s*\[?[\s\"'-]*\*"), "grants every verb"),
     (re.compile(r"replicas[\"']?\s*:\s*[\"']?0\b"), "scales to zero"),
     (re.compile(r"reclaimpolicy[\"']?\s*:\s*[\"']?delete", re.I), "lets volumes be deleted"),
@@ -41,7 +38,9 @@ def kubernetes(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     rule = _RULES.get(verb)
     found = rule(call, scene, base) if rule else base
     if call.value("raw") is not None and verb != "get":
-        found = at_least(found, Judgement("destructive", "raw-api", "calls the API server directly"))
+        found = at_least(
+            found, Judgement("destructive", "raw-api", "calls the API server directly")
+        )
     if "system:masters" in (call.value("as-group") or ""):
         found = at_least(found, Judgement("unknown", "impersonation", "acts as system:masters"))
     return found
@@ -56,8 +55,8 @@ def _delete(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
         return Judgement("destructive", "delete-unseen", "deletes what a file or a pipe names")
     if call.value("all") is not None or (not named and not chosen):
         return Judgement("destructive", "delete-all", f"deletes every {', '.join(sorted(kinds))}")
-    if not kinds <= _RECREATED:
-        lost = ", ".join(sorted(kinds - _RECREATED))
+    if not kinds <= vocabulary("resources", "recreated"):
+        lost = ", ".join(sorted(kinds - vocabulary("resources", "recreated")))
         return Judgement("destructive", "delete-kind", f"deletes {lost}, which nothing makes again")
     if call.value("force") is not None or call.value("grace-period") == "0":
         return Judgement("destructive", "delete-force", "deletes without waiting for a clean stop")
@@ -82,7 +81,9 @@ def _patch(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     if not text:
         return Judgement("unknown", "patch-unseen", "the patch is not in the command")
     if _FINALIZERS.search(text):
-        return Judgement("destructive", "patch-finalizers", "removes finalizers: cleanup never runs")
+        return Judgement(
+            "destructive", "patch-finalizers", "removes finalizers: cleanup never runs"
+        )
     return _manifest(text, base)
 
 
@@ -98,7 +99,9 @@ def _apply(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     flags = " ".join(f"{flag.name}={flag.value.text}" for flag in call.flags if flag.value)
     found = _manifest(f"{scene.text}\n{words} {flags}", base)
     if scene.fetched or re.search(r"(?:filename|kustomize)=\S*(?:://|github\.com)", flags):
-        found = at_least(found, Judgement("unknown", "remote-manifest", "applies text from elsewhere"))
+        found = at_least(
+            found, Judgement("unknown", "remote-manifest", "applies text from elsewhere")
+        )
     return found
 
 

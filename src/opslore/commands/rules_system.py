@@ -6,9 +6,12 @@ import re
 
 from opslore.commands.arguments import Invocation
 from opslore.commands.judgement import READ, Judgement, Scene, at_least
+from opslore.commands.tables import Level
 
-_ACCESS_UNITS = re.compile(r"^(?:sshd?|NetworkManager|networking|network|systemd-networkd)(?:\.service)?$")
-_INSPECT = {
+_ACCESS_UNITS = re.compile(
+    r"^(?:sshd?|NetworkManager|networking|network|systemd-networkd)(?:\.service)?$"
+)
+_INSPECT: dict[str, tuple[str, Level]] = {
     "date": (r"-s|--set", "disruptive"),
     "hostname": (r"^[A-Za-z]|-F|-b", "disruptive"),
     "timedatectl": (r"\bset-", "disruptive"),
@@ -23,7 +26,7 @@ _INSPECT = {
     "swapon": (r".", "disruptive"),
     "top": (r"$^", "read"),
 }
-_NETWORK = {
+_NETWORK: dict[str, tuple[str, Level]] = {
     "nc": (r"(?:^|\s)-\w*[ec]\b|--(?:exec|sh-exec)", "denied"),
     "ncat": (r"(?:^|\s)-\w*[ec]\b|--(?:exec|sh-exec)", "denied"),
     "tcpdump": (r"(?:^|\s)-\w*z\b", "denied"),
@@ -51,10 +54,12 @@ def network(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     return _by_pattern(_NETWORK, call, base)
 
 
-def _by_pattern(rows: dict[str, tuple[str, str]], call: Invocation, base: Judgement) -> Judgement:
+def _by_pattern(rows: dict[str, tuple[str, Level]], call: Invocation, base: Judgement) -> Judgement:
     pattern, level = rows.get(call.program, ("$^", "read"))
     if re.search(pattern, _rest(call)):
-        return Judgement(level, "changes-host", f"{call.program} with arguments that change the host")  # type: ignore[arg-type]
+        return Judgement(
+            level, "changes-host", f"{call.program} with arguments that change the host"
+        )
     return base
 
 
@@ -71,7 +76,10 @@ def signals(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
 def firewall(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     """Firewalls: listing is harmless, flushing is not."""
     rest = _rest(call)
-    if re.search(r"(?:^|\s)-\w*[FXZ]\b|--flush|\bflush\b|\bdelete\b|\breset\b|-P \w+ ACCEPT|\bdisable\b", rest):
+    if re.search(
+        r"(?:^|\s)-\w*[FXZ]\b|--flush|\bflush\b|\bdelete\b|\breset\b|-P \w+ ACCEPT|\bdisable\b",
+        rest,
+    ):
         return Judgement("destructive", "firewall-flush", "takes firewall rules away")
     if re.search(r"(?:^|\s)-\w*[LS]\b|--list|^list\b|^status\b|--state|--get|^show\b", rest):
         return READ
@@ -92,7 +100,7 @@ def routes(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
 
 
 def kernel(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
-    """sysctl reads, unless it writes."""
+    """Sysctl reads, unless it writes."""
     rest = _rest(call)
     if "sysrq" in rest:
         return Judgement("destructive", "sysrq", "enables or triggers SysRq")
@@ -115,7 +123,9 @@ def versions(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     rest = [word.text for word in call.positionals]
     if call.verb.path[:1] == ("push",) and any(text.startswith(("+", ":")) for text in rest):
         return Judgement("destructive", "push-overwrites", "deletes or overwrites a remote branch")
-    if re.search(r"alias\.|command|pager|hook|editor|filter|ext::", f"{call.value('c') or ''} {rest}", re.I):
+    if re.search(
+        r"alias\.|command|pager|hook|editor|filter|ext::", f"{call.value('c') or ''} {rest}", re.I
+    ):
         return at_least(base, Judgement("unknown", "git-runs", "may run a program of its own"))
     return base
 
@@ -129,7 +139,17 @@ def cloud(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
         return READ
     if operation in ("delete", "terminate", "remove", "deregister", "purge", "disable", "revoke"):
         return Judgement("destructive", "cloud-deletes", f"{call.verb.path[1]} cannot be undone")
-    if operation in ("create", "put", "update", "modify", "start", "stop", "reboot", "set", "attach"):
+    if operation in (
+        "create",
+        "put",
+        "update",
+        "modify",
+        "start",
+        "stop",
+        "reboot",
+        "set",
+        "attach",
+    ):
         return Judgement("disruptive", "cloud-changes", f"{call.verb.path[1]} changes resources")
     return base
 
@@ -142,7 +162,9 @@ def interpreter(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     code = " ".join(texts)
     if not [text for text in texts if text != "-"] and (scene.piped or scene.text):
         return Judgement("denied", "pipe-to-shell", "runs a program that a pipe brings")
-    if re.search(r"\bsystem\b|subprocess|popen|rmtree|unlink|\bexec\b|os\.remove|eval\b|socket", code):
+    if re.search(
+        r"\bsystem\b|subprocess|popen|rmtree|unlink|\bexec\b|os\.remove|eval\b|socket", code
+    ):
         return Judgement("denied", "runs-command", "a program that runs commands or removes files")
     return base
 
@@ -162,11 +184,11 @@ def query_tools(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
 
 
 def containers(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
-    """docker run with the host's files or namespaces."""
+    """Docker run with the host's files or namespaces."""
     if call.verb.path[-1:] != ("run",):
         return base
     values = " ".join(f"{flag.name}={flag.value.text}" for flag in call.flags if flag.value)
-    if re.search(r"(?:volume|mount)=\S*(?:^|=|source=|src=)/(?::|,|etc|root|var/run/docker)", values):
+    if re.search(r"(?:volume|source|src)=/(?::|,|etc|root|var/run/docker)", values):
         return Judgement("destructive", "host-mount", "mounts the host's own files")
     if re.search(r"(?:pid|network|ipc)=host", values):
         return at_least(base, Judgement("unknown", "host-namespace", "joins the host's namespaces"))

@@ -18,7 +18,9 @@ OPEN, CLOSE = "\ue000", "\ue001"
 
 MARK = re.compile(f"{OPEN}([0-9]+){CLOSE}")
 
-_PROMPT = re.compile(r"^[ \t]*(?:\$|\[[\w.@~: /-]+\][$#]|sh-[\d.]+[$#]|[\w.-]+@[\w.-]+:\S*[$#])[ \t]+")
+_PROMPT = re.compile(
+    r"^[ \t]*(?:\$|\[[\w.@~: /-]+\][$#]|sh-[\d.]+[$#]|[\w.-]+@[\w.-]+:\S*[$#])[ \t]+"
+)
 _CONTINUED = re.compile(r"(?<!\\)((?:\\\\)*)\\\r?\n")
 _HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)([A-Za-z_]\w*)\1")
 _ASSIGNED = re.compile(
@@ -30,9 +32,15 @@ _ANGLE = re.compile(r"<(?=[A-Za-z\"'])([^<>|;&\n$`\\=]{0,80}[A-Za-z0-9.'\")])>")
 _KEBAB_ANGLE = re.compile(r"<([A-Za-z][A-Za-z0-9_.-]{0,60})>")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 _BRACES = re.compile(r"\{\{-?[ \t]*((?:\$labels\.|\.Labels\.|\$)?[A-Za-z][\w -]*?)[ \t]*-?\}\}")
-_UPPER = re.compile(r"(?<![\w$.<{-])(?:(?:YOUR|MY)_[A-Z0-9_]+|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)(?![\w=:.(-])")
-_TEMPLATE_WORDS = frozenset("end else range if with define block template println print".split())
-_TEXT_TOOLS = re.compile(r"(?:^|[|;&(`\n])[ \t]*(?:e?grep|awk|sed|echo|printf|jq|cut|sort)\b[^|;&\n]*$")
+_UPPER = re.compile(
+    r"(?<![\w$.<{-])(?:(?:YOUR|MY)_[A-Z0-9_]+|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)(?![\w=:.(-])"
+)
+_TEMPLATE_WORDS = frozenset(
+    ["end", "else", "range", "if", "with", "define", "block", "template", "println", "print"]
+)
+_TEXT_TOOLS = re.compile(
+    r"(?:^|[|;&(`\n])[ \t]*(?:e?grep|awk|sed|echo|printf|jq|cut|sort)\b[^|;&\n]*$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,8 @@ def scan(text: str) -> list[Slot]:
 def _scan(text: str) -> tuple[Slot, ...]:
     assigned = _assignments(text)
     slots: list[Slot] = []
-    at, quote, heredocs = 0, "", []
+    at, quote = 0, ""
+    heredocs: list[tuple[str, bool]] = []
     while at < len(text):
         char = text[at]
         if char == "\\" and quote != "'":
@@ -121,7 +130,7 @@ def _assignments(text: str) -> dict[str, int]:
         if match.group(3):
             names = [word for word in match.group(3).split() if not word.startswith("-")]
         for name in names:
-            found.setdefault(name, match.end())
+            found.setdefault(name, match.start())
     return found
 
 
@@ -136,8 +145,10 @@ def _heredoc_bodies(
         end = re.compile(rf"^[ \t]*{re.escape(word)}[ \t]*$", re.M).search(text, at)
         stop = end.start() if end else len(text)
         while at < stop:
-            slot = None if text[at] not in "$<{" else _slot_at(
-                text, at, "'" if verbatim else '"', assigned
+            slot = (
+                None
+                if text[at] not in "$<{"
+                else _slot_at(text, at, "'" if verbatim else '"', assigned)
             )
             if slot and slot.end <= stop:
                 slots.append(slot)
@@ -190,9 +201,15 @@ def _variable(text: str, at: int, assigned: dict[str, int]) -> Slot | None:
 def _upper(text: str, at: int, assigned: dict[str, int]) -> Slot | None:
     """`POD_NAME` and `YOUR_X`, as whole words or after a slash, and only if the kind is known."""
     found = _UPPER.match(text, at)
-    if not found or assigned.get(found.group(), at + 1) <= at or (at and text[at - 1] not in " \t\n/="):
+    if (
+        not found
+        or assigned.get(found.group(), at + 1) <= at
+        or (at and text[at - 1] not in " \t\n/=")
+    ):
         return None
     name = slug(found.group())
+    if text[:at].rstrip(" \t").endswith(("<", ">")):
+        return None
     personal = found.group().startswith(("YOUR_", "MY_"))
     known = name in hole_tables().kind_of or re.sub(r"_name$", "", name) in hole_tables().kind_of
     line = text[text.rfind("\n", 0, at) + 1 : at]

@@ -17,7 +17,7 @@ class Part:
     """A piece of a word.
 
     `text` is its literal text (quotes taken off), `bare` the same but unquoted with characters that
-    the shell expands (`*`, `~`, `{a,b}`); the others keep their source text, and the scripts inside.
+    the shell expands (`*`, `~`, `{a,b}`); the others keep their source text, and scripts inside.
     """
 
     kind: Literal["text", "bare", "variable", "substitution", "process", "expansion"]
@@ -111,8 +111,9 @@ class Compound:
 class Script:
     """A parsed command line: its commands, and the operators that stand between them.
 
-    `items[i]` and `items[i + 1]` are joined by `operators[i]`, one of `; & && || | |&`; a pipe binds
-    tighter than the others, as in bash. `ok` is False when the text is not shell, and `reason` says why.
+    `items[i]` and `items[i + 1]` are joined by `operators[i]`, one of `; & && || | |&`; a pipe
+    binds tighter than the others, as in bash. `ok` is False when the text is not shell, and
+    `reason` says why.
     """
 
     items: tuple[Simple | Compound, ...] = ()
@@ -120,6 +121,11 @@ class Script:
     ok: bool = True
     reason: str = ""
     slots: tuple[Slot, ...] = ()
+
+    @property
+    def joined(self) -> list[tuple[str, Simple | Compound]]:
+        """The items, each with the operator before it; "" before the first."""
+        return list(zip(("", *self.operators), self.items, strict=False))
 
     @property
     def commands(self) -> list[Simple]:

@@ -52,7 +52,7 @@ class Verb:
     flags: Flags = field(default_factory=Flags)
     defaults: Mapping[str, str] = field(default_factory=dict)
     resource: str = ""
-    """`kind` when the positionals name a resource kind; a kind (`pod`) when a bare name means that."""
+    """`kind` when the positionals name a resource kind; a kind (`pod`) that a bare name means."""
     inner: str = ""
     """Where another command begins: `--`, or after so many positionals (`0`, `1`)."""
     raises: Mapping[str, Level] = field(default_factory=dict)
@@ -99,6 +99,12 @@ def read_table(name: str) -> dict[str, Any]:
 
 
 @cache
+def vocabulary(table: str, key: str) -> frozenset[str]:
+    """A list of words in a table, written as one string."""
+    return frozenset(read_table(table)[key].split())
+
+
+@cache
 def hole_tables() -> HoleTables:
     """The hole tables, read once."""
     table = read_table("holes")
@@ -122,13 +128,13 @@ def resource_kinds() -> Mapping[str, str]:
 @cache
 def resource_groups() -> frozenset[str]:
     """API groups that a resource kind may carry without meaning anything else."""
-    return frozenset(read_table("resources")["groups"].split())
+    return vocabulary("resources", "groups")
 
 
 @cache
 def ambiguous_kinds() -> frozenset[str]:
     """Kinds that several API groups use for different things; their group is kept."""
-    return frozenset(read_table("resources")["ambiguous"].split())
+    return vocabulary("resources", "ambiguous")
 
 
 @cache
@@ -137,11 +143,9 @@ def tools() -> Mapping[str, Tool]:
     found: dict[str, Tool] = {}
     folder = files("opslore.commands") / "tables"
     for entry in sorted(folder.iterdir(), key=lambda path: path.name):
-        name = entry.name.removesuffix(".json")
-        if not entry.name.endswith(".json") or name in ("holes", "resources"):
+        if not entry.name.endswith(".json"):
             continue
-        table = read_table(name)
-        for row in table["tools"]:
+        for row in read_table(entry.name.removesuffix(".json")).get("tools", []):
             tool = _tool(row)
             found |= dict.fromkeys(tool.programs, tool)
     return found

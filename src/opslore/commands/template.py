@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from opslore.commands.canonical import Unit, form, render
+from opslore.commands.canonical import form
+from opslore.commands.render import Unit, render
 
 BLANK = "_"
 """Stands for every masked value."""
@@ -23,6 +24,7 @@ def _masked(unit: Unit) -> Unit:
         arguments=tuple(_argument(text, kubernetes) for text in unit.arguments),
         flags=tuple((name, None if value is None else BLANK) for name, value in unit.flags),
         inner=tuple(_masked(inner) for inner in unit.inner),
+        after=tuple(BLANK for _ in unit.after),
         assignments=tuple(f"{text.partition('=')[0]}={BLANK}" for text in unit.assignments),
         redirects=tuple(_redirect(text) for text in unit.redirects),
         clauses=tuple(

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 
 from opslore.commands.arguments import Invocation
 from opslore.commands.judgement import READ, Judgement, Scene, is_dynamic
-from opslore.commands.syntax import Part, Word
+from opslore.commands.syntax import Word
 
-_POISON = re.compile(r"^(?:LD_\w+|BASH_ENV|ENV|PROMPT_COMMAND|SHELLOPTS|BASHOPTS|PS4|IFS|PYTHONSTARTUP|PERL5OPT)\+?$")
-_LOOKUP = re.compile(r"^(?:PATH|EDITOR|VISUAL|PAGER|KUBE_EDITOR|GIT_\w+|PYTHONPATH|NODE_OPTIONS)\+?$")
+_POISON = re.compile(
+    r"^(?:LD_\w+|BASH_ENV|ENV|PROMPT_COMMAND|SHELLOPTS|BASHOPTS|PS4|IFS|PYTHONSTARTUP|PERL5OPT)\+?$"
+)
+_LOOKUP = re.compile(
+    r"^(?:PATH|EDITOR|VISUAL|PAGER|KUBE_EDITOR|GIT_\w+|PYTHONPATH|NODE_OPTIONS)\+?$"
+)
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.S)
 
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """What a call runs: words of one command, texts of whole scripts, and a judgement of its own."""
+    """What a call runs: one command's words, texts of whole scripts, and its own judgement."""
 
     words: tuple[Word, ...] = ()
     texts: tuple[str, ...] = ()
@@ -81,11 +85,17 @@ def shell(call: Invocation, scene: Scene) -> Inner:
         return Inner(own=Judgement("denied", "process-substitution", "runs what a command prints"))
     if scene.text and not operands:
         return Inner(texts=(scene.text,), own=_pipe() if scene.piped else READ)
-    if scene.piped and (not operands or call.program == "su"):
+    if scene.piped and (not operands or call.program == "su" or _reads_input(words)):
         return Inner(own=_pipe())
     if not operands or call.program == "su":
         return Inner(own=Judgement("reversible", "session", "opens a shell"))
-    return Inner(own=Judgement("unknown", "script-file", "runs a script that is not in the command"))
+    return Inner(
+        own=Judgement("unknown", "script-file", "runs a script that is not in the command")
+    )
+
+
+def _reads_input(words: list[Word]) -> bool:
+    return any(re.fullmatch(r"-[a-z]*s|/dev/stdin", word.text) for word in words)
 
 
 def _pipe() -> Judgement:
@@ -103,7 +113,9 @@ def _script(word: Word) -> Inner:
 
 def remote(call: Invocation, base: Judgement) -> Inner:
     """`ssh HOST WORDS`: the other side joins the words and gives them to a shell."""
-    options = " ".join(flag.value.text for flag in call.flags if flag.name == "option" and flag.value)
+    options = " ".join(
+        flag.value.text for flag in call.flags if flag.name == "option" and flag.value
+    )
     if re.search(r"command", options, re.I):
         return Inner(own=Judgement("denied", "ssh-command", "an ssh option that runs a program"))
     if not call.inner:
@@ -123,7 +135,9 @@ def find(call: Invocation) -> Inner:
             words = rest[: ends[0]] if ends else rest
             more = find(Invocation("find", call.tool, call.verb, rest[len(words) + 1 :]))
             if more.words or more.own.level != "read":
-                return Inner(own=Judgement("unknown", "find-exec", "runs several commands"), words=words)
+                return Inner(
+                    own=Judgement("unknown", "find-exec", "runs several commands"), words=words
+                )
             return Inner(words=words, unseen=True)
         if text in ("-fprint", "-fprintf", "-fls", "-fprint0"):
             return Inner(own=Judgement("disruptive", "writes-file", "writes a file"))
@@ -143,9 +157,5 @@ def dynamic_program(words: tuple[Word, ...]) -> bool:
 
 
 def _text(words: list[Word]) -> str:
-    """Words as a remote shell would read them; a literal word keeps its own text, quotes and all."""
-    return " ".join("".join(_raw(part) for part in word.parts) for word in words)
-
-
-def _raw(part: Part) -> str:
-    return part.text
+    """Words as the shell on the other side reads them: this side's quotes are gone."""
+    return " ".join(word.text for word in words)

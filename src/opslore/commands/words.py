@@ -10,7 +10,21 @@ from opslore.commands.syntax import Part, Script, Word
 MAX_DEPTH = 40
 """Nesting of the syntax tree beyond which text is refused; bash code that people write has < 15."""
 
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
+_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "a": "\a",
+    "b": "\b",
+    "e": "\x1b",
+    "f": "\f",
+    "v": "\v",
+}
+
+
+_EXPANSIONS = frozenset(
+    ["simple_expansion", "expansion", "arithmetic_expansion", "subscript", "array"]
+)
 
 
 class TooDeep(Exception):
@@ -18,19 +32,22 @@ class TooDeep(Exception):
 
 
 class Words:
-    """Reads the nodes of words; `source` is the masked text in bytes."""
+    """Reads the nodes of words; `source` is the masked text that the nodes' offsets count."""
 
-    def __init__(self, source: bytes) -> None:
+    def __init__(self, source: str) -> None:
         self.source = source
 
     def text(self, node: Any) -> str:
-        return self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+        """A node's own text."""
+        return self.source[node.start_byte : node.end_byte]
 
     def script(self, nodes: list[Any], depth: int) -> Script:
         """The statements in these nodes; the class that knows statements implements it."""
         raise NotImplementedError
 
-    def inner(self, node: Any, depth: int, skip: frozenset[int] = frozenset()) -> tuple[Script, ...]:
+    def inner(
+        self, node: Any, depth: int, skip: frozenset[int] = frozenset()
+    ) -> tuple[Script, ...]:
         """The scripts of all substitutions below a node."""
         if depth > MAX_DEPTH:
             raise TooDeep
@@ -43,9 +60,11 @@ class Words:
         return tuple(found)
 
     def word(self, node: Any, depth: int) -> Word:
+        """A node as one word."""
         return Word(tuple(_merge(self.parts(node, depth))))
 
     def parts(self, node: Any, depth: int) -> list[Part]:
+        """The parts of a word's node, quotes taken off."""
         if depth > MAX_DEPTH:
             raise TooDeep
         kind, text = node.type, self.text(node)
@@ -57,17 +76,15 @@ class Words:
             return [Part("text", text[1:-1])]
         if kind == "ansi_c_string":
             return [Part("text", _ansi(text[2:-1]))]
-        if kind == "simple_expansion":
-            return [Part("variable", text)]
-        if kind == "expansion":
-            plain = re.fullmatch(r"\$\{(\w+)\}", text)
+        if kind in ("command_substitution", "process_substitution"):
+            scripts = (self.script(node.children, depth + 1),)
+            return [Part("substitution" if kind[0] == "c" else "process", text, scripts)]
+        if kind == "simple_expansion" and re.search(r"\s", text):
+            return [Part("text", text)]
+        if kind in _EXPANSIONS:
+            plain = re.fullmatch(r"\$\{?(\w+)\}?", text)
             if plain:
                 return [Part("variable", f"${plain.group(1)}")]
-            return [Part("expansion", text, self.inner(node, depth))]
-        if kind in ("command_substitution", "process_substitution"):
-            name = "substitution" if kind.startswith("command") else "process"
-            return [Part(name, text, (self.script(node.children, depth + 1),))]  # type: ignore[arg-type]
-        if kind in ("arithmetic_expansion", "subscript", "array"):
             return [Part("expansion", text, self.inner(node, depth))]
         return _unquoted(text)
 
@@ -107,8 +124,8 @@ def _unquoted(text: str) -> list[Part]:
     return [Part("bare" if active else "text", plain)]
 
 
-def _unescape(raw: bytes) -> str:
-    return re.sub(r'\\(["\\$`])', r"\1", raw.decode("utf-8", "replace"))
+def _unescape(raw: str) -> str:
+    return re.sub(r'\\(["\\$`])', r"\1", raw)
 
 
 def _ansi(text: str) -> str:
@@ -123,4 +140,6 @@ def _ansi(text: str) -> str:
             return chr(int(code, 8))
         return _ESCAPES.get(code, code)
 
-    return re.sub(r"\\(x[0-9A-Fa-f]{1,2}|[uU][0-9A-Fa-f]{1,8}|[0-7]{1,3}|.)", value, text, flags=re.S)
+    return re.sub(
+        r"\\(x[0-9A-Fa-f]{1,2}|[uU][0-9A-Fa-f]{1,8}|[0-7]{1,3}|.)", value, text, flags=re.S
+    )

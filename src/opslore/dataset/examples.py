@@ -30,6 +30,9 @@ class Writer:
         self.system = system
         self.index = index
         self.sections = index.sections()
+        self.named: dict[str, list[Entry]] = {}
+        for entry in index.entries:
+            self.named.setdefault(entry.title.lower(), []).append(entry)
         self.text = " ".join(f"{e.title} {e.section} {e.symptoms}" for e in index.entries).lower()
 
     def example(
@@ -57,6 +60,7 @@ class Writer:
             id=f"{where}-{entry.id}-{number}",
             messages=[*turns, Message(role="assistant", content=target)],
             target=target,
+            accepted=[] if escalates else self.alternatives(entry, question, target),
             source=Span(
                 file=entry.span.file, first=entry.line, last=entry.line, commit=entry.span.commit
             ),
@@ -69,6 +73,12 @@ class Writer:
             shown=[h.entry.id for h in hits],
             hidden=list(hidden),
         )
+
+    def alternatives(self, entry: Entry, question: phrasing.Question, target: str) -> list[str]:
+        """The answers of other entries with this alert's very name."""
+        twins = [e for e in self.named.get(entry.title.lower(), []) if e.id != entry.id]
+        filled = [commands.fill(e.answer, question.labels) for e in twins]
+        return [answer for answer in filled if answer != target]
 
     def rng(self, name: str) -> random.Random:
         """A generator that depends on the seed and a name alone."""

@@ -24,6 +24,10 @@ WEBHOOK = "webhook"
 """The one format that is written by code: Alertmanager's JSON."""
 
 
+REWORDED = 0.8
+"""Share of the questions without a name that say their symptom in other words, as people do."""
+
+
 @dataclass(frozen=True)
 class Question:
     """A phrased question, and the alert labels that can be read in it."""
@@ -80,7 +84,7 @@ def _fill(
     template: str, entry: Entry, labels: dict[str, str], side: Side, rng: random.Random
 ) -> str:
     symptom = _pick(_sentences(entry.symptoms) or [_spaced(entry.title)], rng)
-    if "{title}" not in template and rng.random() < 0.4:
+    if "{title}" not in template and rng.random() < REWORDED:
         symptom = _reword(symptom, side, rng)
     symptom = _hide_name(symptom, entry.title) if "{title}" not in template else symptom
     text = template.format(
@@ -124,7 +128,8 @@ def value(kind: str, side: Side, rng: random.Random) -> str:
 def _where(labels: dict[str, str], rng: random.Random) -> str:
     if not labels:
         return ""
-    words = [f"{k} {v}" if rng.random() < 0.7 else f"{k}={v}" for k, v in labels.items()]
+    shapes = ("{k} {v}", "{k} {v}", "{k}={v}", "the {v} {k}", "{v} ({k})", "{k}: {v}")
+    words = [str(_pick(shapes, rng)).format(k=k.replace("_", " "), v=v) for k, v in labels.items()]
     return " " + _pick(["in ", "on ", "for ", "at "], rng) + ", ".join(words)
 
 
@@ -170,10 +175,10 @@ def _spaced(title: str) -> str:
 
 
 def _reword(text: str, side: Side, rng: random.Random) -> str:
-    """Say up to three phrases in other words."""
+    """Say up to four phrases in other words."""
     table: dict[str, list[str]] = data("synonyms")[side]
     found = [k for k in table if re.search(rf"\b{re.escape(k)}\b", text, re.IGNORECASE)]
-    for key in rng.sample(found, min(3, len(found))):
+    for key in sorted(rng.sample(found, min(4, len(found))), key=len, reverse=True):
         other = _pick(table[key], rng)
         text = re.sub(rf"\b{re.escape(key)}\b", lambda _, o=other: o, text, flags=re.IGNORECASE)
     return text
@@ -181,7 +186,7 @@ def _reword(text: str, side: Side, rng: random.Random) -> str:
 
 def _fragment(text: str, rng: random.Random) -> str:
     words = text.rstrip(".").split()
-    length = rng.randrange(6, 10)
+    length = rng.randrange(5, 10)
     start = rng.randrange(max(1, len(words) - length + 1))
     return " ".join(words[start : start + length]).strip(",;:. ")
 
@@ -203,7 +208,7 @@ def _keywords(text: str, rng: random.Random) -> str:
 
 
 def _noise(text: str, keep: list[str], rng: random.Random) -> str:
-    """Lower case and a typo in every twelfth word or so; label values stay as they are."""
+    """Lower case and a typo in every eighth word or so; label values stay as they are."""
     out = []
     for word in text.split(" "):
         bare = word.strip(",.;:?!")
@@ -211,7 +216,7 @@ def _noise(text: str, keep: list[str], rng: random.Random) -> str:
             out.append(word)
             continue
         word = word.lower()
-        if len(bare) > 4 and bare.isalpha() and rng.random() < 0.08:
+        if len(bare) > 4 and bare.isalpha() and rng.random() < 0.12:
             i = rng.randrange(1, len(word) - 2)
             word = word[:i] + word[i + 1] + word[i] + word[i + 2 :]
         out.append(word)

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from opslore.bundle.catalogue import Catalogue, accepts, grammar
-
 from opslore import prompt
+from opslore.bundle.catalogue import Catalogue, accepts, grammar
 from opslore.cards import Example, Message, Result
 from opslore.config import Agent
 from opslore.evaluation.baseline import Names, bm25

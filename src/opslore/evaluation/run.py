@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from opslore.bundle.catalogue import Catalogue
-
 from pydantic import ValidationError
 
 from opslore import ggufheader, models, store
+from opslore.bundle.catalogue import Catalogue
 from opslore.cards import Example, Result
 from opslore.config import Agent
 from opslore.errors import DataError, IntegrityError, MissingInput, OpsloreError
@@ -53,6 +52,7 @@ def evaluate(
         ServerError: a model gave up.
     """
     examples = read(dataset)
+    _check(bundle, adapter)
     report = progress or (lambda column, done, total: None)
     with Log(work / "results.jsonl") as log:
         run = Run(agent, examples, Index.read(dataset), log, report)
@@ -104,13 +104,21 @@ def read(dataset: Path) -> list[Example]:
     return examples
 
 
+def _check(bundle: Path, adapter: Path) -> None:
+    """Name what is missing before minutes are spent asking."""
+    for path, step in (
+        (bundle / "model.gguf", "export"),
+        (bundle / "catalogue.json", "export"),
+        (adapter / "merged" / "config.json", "train"),
+    ):
+        if not path.is_file():
+            raise MissingInput(f"{path}: no such file", hint=f"run `opslore {step} AGENT.yaml`")
+
+
 def _ask_bundle(run: Run, asked: dict[str, list[Example]], bundle: Path) -> dict[str, str]:
     """The columns of the shipped GGUF; returns its rendered prompts for the parity check."""
-    gguf = bundle / "model.gguf"
-    if not gguf.is_file():
-        raise MissingInput(f"{gguf}: no such file", hint="run `opslore export AGENT.yaml` first")
     catalogue = _catalogue(bundle / "catalogue.json")
-    with _server(run.agent, gguf) as server:
+    with _server(run.agent, bundle / "model.gguf") as server:
         columns.ask(run, "tuned", asked["tuned"], server, columns.open_book)
         columns.constrain(run, server, catalogue, asked["constrained"])
         columns.ask(run, "closed", asked["closed"], server, columns.closed_book(run.agent))

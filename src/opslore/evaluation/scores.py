@@ -89,7 +89,8 @@ def headline(found: Sequence[Score]) -> str:
     )
     if best is not None and best.value > tuned.value:
         what = told[best.column]
-        return f"{what[0].upper()}{what[1:]} beats the model ({best.value:.2f}): it is r{text}"
+        win = f"{what[0].upper()}{what[1:]} beats the model, {best.value:.2f} to {tuned.value:.2f}"
+        return f"{win}: the model is r{text}"
     return f"R{text}"
 
 

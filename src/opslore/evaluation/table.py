@@ -71,11 +71,21 @@ def table(evaluation: Evaluation) -> Table:
     from rich import box
     from rich.table import Table
 
-    out = Table(title=evaluation.headline, title_justify="left", caption=CAPTION, box=box.SIMPLE)
-    out.caption_justify = "left"
+    out = Table(
+        title=evaluation.headline,
+        caption=CAPTION,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
     out.add_column("", no_wrap=True)
     for column in present(evaluation):
-        out.add_column(column, justify="right")
+        out.add_column(
+            column.replace("constrained", "con-\nstrained"), justify="right", no_wrap=True
+        )
     for row, found in cells(evaluation):
         out.add_row(row.title, *(f"{one.value}\n{one.interval}".strip() for one in found))
     return out
@@ -105,6 +115,10 @@ def cell(evaluation: Evaluation, column: str, row: Row) -> Cell:
 
 
 def interval(score: Score) -> str:
-    """The error bar as `.88-.96`."""
-    low, high = (f"{bound:.2f}".replace("0.", ".", 1) for bound in (score.low, score.high))
-    return f"{low}-{high}"
+    """The error bar as `.88-.96`; a bound of one is `1.0`, so that all are of one width."""
+    return f"{_short(score.low)}-{_short(score.high)}"
+
+
+def _short(bound: float) -> str:
+    text = f"{bound:.2f}"
+    return text[:-1] if text in ("1.00", "-1.00") else text.replace("0.", ".", 1)

@@ -1,4 +1,4 @@
-"""Model servers: who answers. A module here is a backend, and its name is the one in the agent file.
+"""Model servers: who answers. A module here is a backend; its name is the one in the agent file.
 
 A dotted path (`package.module`) is the door for anybody else's. Every backend module has a class
 `Server` that does what the protocol below says.
@@ -67,7 +67,7 @@ class Server(Protocol):
 class Backend(Protocol):
     """What a server module offers."""
 
-    def Server(  # noqa: N802 - it is the class of the module
+    def Server(
         self, gguf: Path, *, context: int = 4096, parallel: int = 1, threads: int = 0
     ) -> Server:
         """Load a GGUF."""
@@ -75,8 +75,8 @@ class Backend(Protocol):
 
 def names() -> list[str]:
     """The backends that come with opslore."""
-    hidden = {"template"}
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in hidden)
+    helpers = {"template", "trained"}
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in helpers)
 
 
 def load(name: str) -> Backend:

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from opslore import ggufheader
 from opslore.cards import Message
-from opslore.errors import DataError, ServerError
+from opslore.errors import DataError, MissingExtra, ServerError
 from opslore.servers import Reply
 from opslore.servers.template import Template
 
@@ -58,7 +58,8 @@ class Server:
         """
         header = ggufheader.read(gguf)
         self.gguf, self.context, self.parallel, self._cache = gguf, context, parallel, cache
-        self.template = Template(header.get("tokenizer.chat_template", ""), str(gguf), **_tokens(header))
+        text = header.get("tokenizer.chat_template", "")
+        self.template = Template(text, str(gguf), **_tokens(header))
         self._bos = self.template.tokens["bos_token"] if _adds_bos(header) else ""
         self._room = Path(tempfile.mkdtemp(prefix="opslore-"))
         try:
@@ -178,8 +179,12 @@ def _engine(gguf: Path, room: Path, context: int, parallel: int, threads: int) -
     """llama.cpp's server object, listening on nothing but a socket in a private folder."""
     # OpenMP threads that wait by spinning starve their neighbours; read when libgomp is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import xllamacpp
-
+    try:
+        import xllamacpp
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "server 'llamacpp' needs 'xllamacpp'", hint="pip install xllamacpp"
+        ) from error
     if len(str(room)) > SOCKET_LIMIT - len("/socket.sock"):
         raise ServerError(f"{room}: too long for a socket", hint="set TMPDIR to a shorter path")
     params = xllamacpp.CommonParams()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
 
@@ -74,7 +74,7 @@ class Reader:
         spare: Literal["investigation", "resolution"] = (
             "investigation" if "resolution" in keys else "resolution"
         )
-        for before, part in zip([None, *parts[:-1]], parts, strict=True):
+        for before, part in zip([None, *parts], parts, strict=False):
             if part.heading:
                 continue
             if part.code is None:
@@ -129,8 +129,7 @@ class Reader:
                         gathered.append(line)
                     continue
                 key = found
-                line.bare = _LABEL.sub("", line.bare, count=1)
-                line.text = rest
+                line = replace(line, text=rest, bare=_LABEL.sub("", line.bare, count=1))
                 if not rest and not line.codes:
                     # The field is open though it says nothing on this line.
                     yield key, Part(key, "")

@@ -68,7 +68,7 @@ def pieces(content: str, first: int, info: str) -> list[Piece]:
         rows = [Row(_ROOT.sub("$ ", row.text), row.number) for row in rows]
     console = language(info) in _CONSOLE and any(_prompt_end(row.text) for row in rows)
     if console or any(_PROMPT.match(row.text) for row in rows):
-        return list(_session(rows))
+        return list(_dialogue(rows))
     parsed = _script(rows)
     return list(_by_line(rows)) if parsed is None else parsed
 
@@ -91,7 +91,7 @@ def _prompt_end(line: str) -> int:
     return root.end() if root and begins_command(line[root.end() :]) else 0
 
 
-def _session(rows: list[Row]) -> Iterator[Piece]:
+def _dialogue(rows: list[Row]) -> Iterator[Piece]:
     """Commands behind prompts; every other line is a comment or output."""
     comments: list[str] = []
     at = cuts = 0

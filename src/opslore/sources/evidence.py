@@ -27,7 +27,7 @@ _CALL = re.compile(r"(?:^|\s)-{1,2}[A-Za-z]|[/$|<>'\"=@]|\s[a-z0-9-]+\.[a-z]")
 _COLUMNS = re.compile(r"\S {3,}\S")
 _COMPARISON = re.compile(r"\s*[A-Za-z_:][\w:]*(?:\{[^}]*\})?\s*(?:[<>]=?|[=!]=)\s*[\d.]+\s*$")
 _LOGFMT = re.compile(r"""\s*[a-z_]+=(?:"[^"]*"|\S*)\s+[a-z_]+=""")
-_NO_CALL = re.compile(r"\s*(?:[=<>!*%:(]|-+>|[-+]\s)")
+_NO_CALL = re.compile(r"\s*(?:[=!*%:(]|<(?!<)|>(?!>)|-+>|[-+]\s)")
 """What follows a metric, a setting or a mapping, and no program: `a == 1`, `a -> b`, `a = b`."""
 _PLAIN = re.compile(r"[a-z][a-z0-9-]*(?: [a-z0-9<][\w<>./:=-]*){1,6}")
 _ENGLISH = re.compile(r"\b(?:the|an?|is|are|to|of|and|or|for|with|if|not|this|that|in|on|your)\b")
@@ -49,9 +49,10 @@ def is_command(text: str, place: Place) -> bool:
     first = text.split("\n", 1)[0]
     if _COMPARISON.match(text) or _LOGFMT.match(text) or text.startswith(":"):
         return False
-    if place == "bare":
-        return looks_like_command(text) or (is_setup(text) and not _COLUMNS.search(first))
     word = _WORD.match(text)
+    if place == "bare":
+        called = bool(word and _known(word[1]) and _plausible(text) and parse(text).ok)
+        return looks_like_command(text) or called or (is_setup(text) and not _COLUMNS.search(first))
     if word and word[1] in _VERBS:
         return False
     if word and _known(word[1]):

@@ -38,7 +38,9 @@ def history(files: Iterable[Path]) -> History:
     changed = {_at(top, name) for name in _names(_git(folder, "diff", "--name-only", "-z", "HEAD"))}
     commits: dict[str, tuple[str, str]] = {}
     head = ""
-    log = _git(folder, "log", "--format=%x01%H %cI%x00", "--name-only", "-z", "--", ".")
+    # One file needs one commit; for many, one pass over the folder's history is cheaper.
+    which = ["-1", "--", *wanted] if len(wanted) == 1 else ["--", "."]
+    log = _git(folder, "log", "--format=%x01%H %cI%x00", "--name-only", "-z", *which)
     for entry in log.split("\x01")[1:]:
         stamp, *names = _names(entry)
         commit, _, date = stamp.partition(" ")

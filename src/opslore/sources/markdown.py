@@ -23,6 +23,7 @@ _CONTAINERS = frozenset(
     for kind in ("bullet_list", "ordered_list", "blockquote")
     for end in ("open", "close")
 )
+_MARKUP = re.compile(r"[\\`*_!\[\]<>&]")
 _FRONT = re.compile(r"[\w.-]+\s*[:=]|\s|#|[-\]}]|$")
 _PAIR = re.compile(r"([\w.-]+)\s*[:=]\s*(.*)")
 
@@ -68,6 +69,8 @@ class Page:
     """Simple `key: value` pairs of the front matter."""
     references: MutableMapping[str, Any]
     """Link definitions, wherever they stand in the file."""
+    prose: dict[Block, list[Line]] = field(default_factory=dict)
+    """The blocks whose text was asked for."""
 
 
 @cache
@@ -157,9 +160,16 @@ def _code(token: Token, depth: int) -> Block:
 
 
 def lines(block: Block, page: Page) -> list[Line]:
-    """The lines of a block's prose, markup taken off."""
-    if len(block.raw) > MAX_INLINE:
-        return [Line(text, bare=text) for text in block.raw.split("\n")]
+    """The lines of a block's prose, markup taken off; read once, and not to be changed."""
+    if block not in page.prose:
+        page.prose[block] = _read(block, page)
+    return page.prose[block]
+
+
+def _read(block: Block, page: Page) -> list[Line]:
+    if len(block.raw) > MAX_INLINE or not _MARKUP.search(block.raw):
+        rows = [" ".join(row.split()) for row in block.raw.split("\n")]
+        return [Line(text, bare=text) for text in rows if text]
     children = _inline().parseInline(block.raw, page.references)[0].children or []
     return _Reader(block).read(children)
 

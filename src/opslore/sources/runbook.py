@@ -21,7 +21,6 @@ from opslore.sources.git import History, history
 from opslore.sources.markdown import Page, parse
 from opslore.sources.outline import Node, outline
 from opslore.sources.read import Unreadable, decode, load, printable, walk
-from opslore.sources.web import fetch
 
 _LOOKED_FOR = (
     "a heading (`### Alert: X`, `### X`, `# X`) with fields below it, such as `**Symptoms:**`, "
@@ -76,10 +75,6 @@ def collect(source: RunbookSource, root: Path, *, allow: Collection[str] = ()) -
         try:
             text = decode(raw.data, raw.name, dropped)
         except Unreadable as error:
-            if alone:
-                raise SourceError(
-                    f"{source.path}: {error}", hint="give the path of a Markdown text"
-                ) from error
             dropped.append(Dropped(what=raw.name, reason=str(error)))
             continue
         read += 1
@@ -92,6 +87,8 @@ def collect(source: RunbookSource, root: Path, *, allow: Collection[str] = ()) -
 
 
 def _download(url: str, allow: Collection[str]) -> _Raw:
+    from opslore.sources.web import fetch
+
     path = unquote(urlsplit(url).path)
     parts = [part for part in path.split("/") if part]
     name = parts[-1] if parts else "index.md"

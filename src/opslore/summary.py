@@ -1,0 +1,119 @@
+"""Cards in words: one line each, and the tables that `collect`, `prepare` and `evaluate` print."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from opslore import store
+from opslore.cards import (
+    Adapter,
+    Bundle,
+    Card,
+    Corpus,
+    Dataset,
+    Deployment,
+    Dropped,
+    Evaluation,
+    Gate,
+    Release,
+)
+from opslore.sources.coverage import Coverage
+
+SHOWN = 10
+"""Rows of a list that the terminal shows; the file beside the card has all of them."""
+
+
+def line(card: Card) -> str:
+    """What a card says, in one line."""
+    match card:
+        case Corpus():
+            commit = f", commit {card.commit[:12]}" if card.commit else ""
+            return f"{card.documents} alerts, {card.dropped} dropped{commit}"
+        case Dataset():
+            counts = ", ".join(f"{count} {name}" for name, count in card.splits.items())
+            return f"{counts}; {card.dropped} dropped"
+        case Adapter():
+            valid = "" if card.valid_loss is None else f", validation {card.valid_loss:.3f}"
+            return f"{card.steps} steps on {card.base_model}, loss {card.loss:.3f}{valid}"
+        case Bundle():
+            return f"{card.quantization}, {card.commands} commands, gguf {card.gguf_sha256[:12]}"
+        case Evaluation():
+            return f"{verdict(card)}. {card.headline}"
+        case Release():
+            return f"{card.version} in {card.registry}"
+        case Deployment():
+            return f"{card.version}: {', '.join(card.targets) or 'no targets, it stays in the store'}"
+    return card.uri
+
+
+def verdict(card: Evaluation) -> str:
+    """Whether the gate let it pass, and if not, who refused."""
+    refused = [gate.name for gate in card.gates if not gate.passed]
+    return f"refused by {', '.join(refused)}" if refused else "passed every gate"
+
+
+def gate_line(gate: Gate) -> str:
+    """A gate as one line: its answer, what was measured, what was asked."""
+    word = "pass" if gate.passed else "FAIL"
+    return f"{word}  {gate.name}  {gate.title}: {gate.measured}; needs {gate.threshold}"
+
+
+def coverage(folder: Path) -> list[Table | str]:
+    """The coverage report of a corpus folder, as tables and lines."""
+    found = Coverage.model_validate_json((folder / "coverage.json").read_bytes())
+    counts = _table("Coverage")
+    for name, count in (
+        ("files read", found.files or len(found.per_file)),
+        ("alerts", found.alerts),
+        ("with a resolution command", found.with_resolution),
+        ("with investigation commands only", found.only_investigation),
+        ("without commands (teach to escalate)", found.without_commands),
+        ("commands", found.commands),
+        ("alerts of the same name", len(found.duplicates)),
+        ("alerts with the same commands", len(found.same_commands)),
+        ("conflicting: same alert, different resolutions", len(found.conflicting)),
+        ("destructive commands", len(found.destructive)),
+        *((f"skipped: {reason}", count) for reason, count in found.skipped.items()),
+    ):
+        counts.add_row(name, str(count))
+    out: list[Table | str] = [counts]
+    out += _some("conflicting", [f"{g.what}: {', '.join(g.alerts)}" for g in found.conflicting])
+    out += _some("same name", [f"{g.what}: {', '.join(g.alerts)}" for g in found.duplicates])
+    out += _some("destructive", [f"{d.place} {d.alert}: {d.command}" for d in found.destructive])
+    return [*out, f"all of it: {folder / 'coverage.json'}"]
+
+
+def dataset(card: Dataset, folder: Path) -> list[Table | str]:
+    """Examples per split, and why others were dropped."""
+    counts = _table("Examples")
+    meaning = {
+        "train": "trained",
+        "valid": "validation loss, alerts never trained",
+        "s1": "test: trained alerts, new phrasings",
+        "s2": "test: alerts never trained",
+        "s3": "test: unknown alerts, to be escalated",
+    }
+    for name, count in card.splits.items():
+        counts.add_row(f"{name}  {meaning.get(name, '')}", str(count))
+    reasons = Counter(row.reason for row in store.read_rows(folder / "dropped.jsonl", Dropped))
+    for reason, count in reasons.most_common():
+        counts.add_row(f"dropped: {reason}", str(count))
+    return [counts]
+
+
+def _table(title: str) -> Table:
+    table = Table(box=box.SIMPLE, show_header=False, title=title, title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    return table
+
+
+def _some(what: str, rows: list[str]) -> list[Table | str]:
+    shown: list[Table | str] = [f"{what}: {' '.join(row.split())}" for row in rows[:SHOWN]]
+    if len(rows) > SHOWN:
+        shown.append(f"{what}: and {len(rows) - SHOWN} more")
+    return shown
