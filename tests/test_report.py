@@ -40,10 +40,10 @@ def questions(index: Index) -> list[Example]:
     """Prompts in several families; one of them is an attack on the page."""
     out = []
     forms = {
-        "pager": "{} critical",
-        "webhook": '{{"labels": {{"alertname": "{}", "pod": "cart-7d9f", "namespace": "shop"}}}}',
-        "symptom_chat": "hi, {}. any idea?",
-        "noisy": "{} plz help asap",
+        "pager/test-0": "{} critical",
+        "webhook/test-2": '{{"labels": {{"alertname": "{}", "pod": "cart-7d9f", "namespace": "shop"}}}}',
+        "symptom/test-1": "hi, {}. any idea?",
+        "noisy/test-5": "{} plz help asap",
     }
     for number, (title, _, symptoms, commands) in enumerate(ALERTS):
         split = "s3" if not commands else "s2" if number in (5, 9) else "s1"
@@ -116,7 +116,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Card], dict[str,
         thresholds=Thresholds(),
         resamples=500,
         templates=("ab" * 32, "ab" * 32),
-        leakage={"equal pairs": 0},
+        leaks=[],
     )
     gates, numbers = gate.judge(evidence), scores.scores(results, asked, 500)
     cards = [
@@ -215,7 +215,7 @@ def test_every_wrong_answer_stands_beside_the_right_one(
     for line in gate.reasons(evaluation.gates):
         assert line in page.text
     assert evaluation.headline in page.text
-    for word in ("no heading", "12", "Redis", "redis-cli FLUSHALL", "symptom_chat", "unknown"):
+    for word in ("no heading", "12", "Redis", "redis-cli FLUSHALL", "symptom/test-1", "unknown"):
         assert word in page.text
 
 

@@ -25,7 +25,7 @@ from opslore.evaluation.scorers import extract
 from opslore.index import Entry, Hit, Index
 from opslore.store import Store
 
-SURE = 0.5
+SURE = 0.6
 """Least confidence (geometric mean of the tokens' probabilities before the grammar) that is shown
 as an answer; below it the model preferred other words to this command."""
 
@@ -109,7 +109,9 @@ def ask(
     """
     labels = labels or {}
     if not question.strip():
-        raise DataError("the question is empty", hint='ask as: opslore ask AGENT.yaml "KubePodCrashLooping"')
+        raise DataError(
+            "the question is empty", hint='ask as: opslore ask AGENT.yaml "KubePodCrashLooping"'
+        )
     found = shipped(steps.store_of(agent))
     text = " ".join([question.strip(), *(f"{name}={value}" for name, value in labels.items())])
     system, count = _settings(found.folder)

@@ -6,9 +6,10 @@ crosses a step border, and no field holds a path that means something on one mac
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ESCALATE = "escalate_to_human"
 """The one answer that is not a command: ask a person."""
@@ -200,8 +201,14 @@ class Adapter(Card):
     base_digest: str
     steps: int
     loss: float
-    valid_loss: float
+    valid_loss: float | None
+    """Nats per completion token; None without validation examples (JSON has no NaN)."""
     seconds: float
+
+    @field_validator("valid_loss", mode="before")
+    @classmethod
+    def _measured(cls, value: float | None) -> float | None:
+        return None if value is not None and math.isnan(value) else value
 
 
 class Bundle(Card):

@@ -115,7 +115,10 @@ def _base(agent: Agent) -> Iterator[tuple[Check, int | None]]:
     size = parameters(agent.base_model)
     if size is None:
         found = f"{agent.base_model} comes from the hub on first use; its size is not known yet"
-        yield Check(name="base model", state="warn", found=found, mend="needs the network once"), None
+        yield (
+            Check(name="base model", state="warn", found=found, mend="needs the network once"),
+            None,
+        )
         return
     found = f"{agent.base_model}, {size / 1e6:.0f} M parameters, sha256 {digest[:12]}"
     yield Check(name="base model", state="ok", found=found), size
@@ -131,7 +134,7 @@ def parameters(name: str) -> int | None:
         path = folder / entry.file
         if not path.is_file():
             path = models.cache() / "models" / entry.file
-        if not path.is_file():  # it is put together on first use; 4.5 bits a weight, and the vocabulary
+        if not path.is_file():  # put together on first use: about 0.9 bytes a weight
             return round(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 0.9)
     if path.is_file():
         return sum(prod(tensor.shape) for tensor in ggufheader.read(path).tensors.values())
@@ -145,7 +148,9 @@ def _packages(agent: Agent) -> Iterator[Check]:
     yield Check(
         name="packages",
         state="fail" if missing else "ok",
-        found=f"missing: {', '.join(missing)}" if missing else f"{len(PACKAGES)} of {len(PACKAGES)}",
+        found=f"missing: {', '.join(missing)}"
+        if missing
+        else f"{len(PACKAGES)} of {len(PACKAGES)}",
         mend=f"pip install {' '.join(missing)}" if missing else "",
     )
     loads: list[tuple[str, Callable[[str], object], str]] = [
@@ -195,7 +200,7 @@ def _memory(size: int | None) -> Check:
         name="memory",
         state="fail" if free < weights else state,
         found=_amounts(free, needed, size),
-        mend="" if free > needed else "end other programs, lower train.batch_size, or take a smaller base_model",
+        mend="" if free > needed else "end other programs, or lower train.batch_size",
     )
 
 
@@ -213,7 +218,7 @@ def _targets(agent: Agent) -> Iterator[Check]:
             name=f"deploy {path}",
             state="ok" if usable else "fail",
             found="can be written" if usable else f"cannot write to {there}",
-            mend="" if usable else f"make {there} a folder you may write to, or change deploy[].path",
+            mend="" if usable else f"make {there} writable, or change deploy[].path",
         )
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="Card")
 
-FLOW, BESIDE = "The flow, in order", "Beside the flow"
-
 app = typer.Typer(
     name="opslore",
     help="Ops lore in, a small local model out: runbooks become a model that answers alerts.",
@@ -57,7 +55,7 @@ def options(
     """Ops lore in, a small local model out: runbooks become a model that answers alerts."""
 
 
-@app.command(rich_help_panel=FLOW)
+@app.command()
 def run(agent: AgentFile, as_json: Json = False) -> None:
     """All seven steps; what is already made is not made again."""
     settings = console.agent(agent)
@@ -86,24 +84,24 @@ def _next(step: Callable[[], Card]) -> Card | None:
             return None
 
 
-@app.command(rich_help_panel=FLOW)
+@app.command()
 def collect(agent: AgentFile, as_json: Json = False) -> None:
-    """Read the sources: every alert with its commands, symptoms and lines."""
+    """Read the sources; print what the runbook covers."""
     from opslore import steps
 
     _single(agent, as_json, steps.collect)
 
 
-@app.command(rich_help_panel=FLOW)
+@app.command()
 def prepare(agent: AgentFile, as_json: Json = False) -> None:
-    """Write the examples of every split, and the index of the runbook."""
+    """Write the examples of every split, and the index."""
     from opslore import steps
     from opslore.cards import Corpus
 
     _single(agent, as_json, lambda a: steps.prepare(a, steps.store_of(a).latest(Corpus)))
 
 
-@app.command(rich_help_panel=FLOW)
+@app.command()
 def train(agent: AgentFile, as_json: Json = False) -> None:
     """Fit a LoRA adapter to the train split."""
     from opslore import steps
@@ -112,18 +110,18 @@ def train(agent: AgentFile, as_json: Json = False) -> None:
     _single(agent, as_json, lambda a: steps.train(a, steps.store_of(a).latest(Dataset)))
 
 
-@app.command(rich_help_panel=FLOW)
+@app.command()
 def export(agent: AgentFile, as_json: Json = False) -> None:
-    """Write what is shipped: GGUF, Modelfile, command catalogue and index."""
+    """Write the bundle: GGUF, Modelfile, catalogue, index."""
     from opslore import steps
     from opslore.cards import Adapter
 
     _single(agent, as_json, lambda a: steps.export(a, steps.store_of(a).latest(Adapter)))
 
 
-@app.command(rich_help_panel=FLOW)
+@app.command()
 def evaluate(agent: AgentFile, as_json: Json = False) -> None:
-    """Ask the bundle, its base and the baselines the test prompts; exit 3 when a gate fails."""
+    """Score the bundle; exit 3 with every failed gate."""
     from opslore import steps
     from opslore.cards import Adapter, Bundle, Dataset
 
@@ -137,7 +135,7 @@ def evaluate(agent: AgentFile, as_json: Json = False) -> None:
     steps.check(_single(agent, as_json, step))
 
 
-@app.command(rich_help_panel=FLOW)
+@app.command()
 def publish(agent: AgentFile, as_json: Json = False) -> None:
     """Archive and register a version that passed the gate."""
     from opslore import lineage, steps
@@ -151,7 +149,7 @@ def publish(agent: AgentFile, as_json: Json = False) -> None:
     _single(agent, as_json, step)
 
 
-@app.command(rich_help_panel=FLOW)
+@app.command()
 def deploy(agent: AgentFile, as_json: Json = False) -> None:
     """Put the latest release where the agent file says."""
     from opslore import steps
@@ -160,10 +158,14 @@ def deploy(agent: AgentFile, as_json: Json = False) -> None:
     _single(agent, as_json, lambda a: steps.deploy(a, steps.store_of(a).latest(Release)))
 
 
-for command in (beside.init, beside.doctor, beside.status, beside.ask, beside.trace):
-    app.command(rich_help_panel=BESIDE)(command)
-for command in (beside.ls, beside.show, beside.report):
-    app.command(rich_help_panel=BESIDE)(command)
+app.command()(beside.ask)
+app.command()(beside.trace)
+app.command()(beside.report)
+app.command()(beside.init)
+app.command()(beside.doctor)
+app.command()(beside.status)
+app.command()(beside.ls)
+app.command()(beside.show)
 
 
 def _single(agent: Path, as_json: bool, step: Callable[[Agent], C]) -> C:

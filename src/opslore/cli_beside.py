@@ -33,7 +33,7 @@ def init(
     path: Annotated[Path, typer.Argument(help="The agent file to write.")] = Path("agent.yaml"),
     as_json: Json = False,
 ) -> None:
-    """Write an agent file with every key, its default and what it means."""
+    """Write an agent file that explains every key."""
     from opslore import starter
 
     starter.write(path)
@@ -45,7 +45,7 @@ def init(
 
 
 def doctor(agent: AgentFile, as_json: Json = False) -> None:
-    """Check everything a run needs before it starts; exit 1 when something fails."""
+    """Check what a run needs; exit 1 when something fails."""
     from opslore import checklist
 
     found: list[checklist.Check] = []
@@ -68,7 +68,7 @@ def doctor(agent: AgentFile, as_json: Json = False) -> None:
 
 
 def status(agent: AgentFile, as_json: Json = False) -> None:
-    """Which steps are done for the agent file and the sources as they are now."""
+    """Which steps are done for the agent file as it is now."""
     settings = console.agent(agent)
     from opslore import standing
 
@@ -77,11 +77,12 @@ def status(agent: AgentFile, as_json: Json = False) -> None:
         _print_rows(rows)
         return
     for row in rows:
-        console.say(f"{row.step:<9} {row.state:<8} {row.card[:SHORT]:<{SHORT}}  {row.what}".rstrip())
+        identity = row.card[:SHORT]
+        console.say(f"{row.step:<9} {row.state:<8} {identity:<{SHORT}}  {row.what}".rstrip())
 
 
 def ls(agent: AgentFile, as_json: Json = False) -> None:
-    """Every card of the agent, releases among them, the newest last."""
+    """List what was made, releases too, the newest last."""
     settings = console.agent(agent)
     from opslore import lineage, steps, summary
 
@@ -95,7 +96,8 @@ def ls(agent: AgentFile, as_json: Json = False) -> None:
     if not cards:
         console.tell(console.real("nothing yet; make it with: opslore run AGENT.yaml"))
     for card in cards:
-        console.say(f"{card.created[:19]}  {card.kind:<10}  {card.id[:SHORT]}  {summary.line(card)}")
+        when, identity = card.created[:19], card.id[:SHORT]
+        console.say(f"{when}  {card.kind:<10}  {identity}  {summary.line(card)}")
 
 
 def show(
@@ -147,7 +149,7 @@ def ask(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask the released model: its command, the runbook's line, the risk, and how sure it is."""
+    """Ask the released model: command, source, risk."""
     settings = console.agent(agent)
     from opslore import answer, machine
 
@@ -189,7 +191,7 @@ def trace(
     what: Annotated[str, typer.Argument(help="A question, an alert's name, or a command.")],
     as_json: Json = False,
 ) -> None:
-    """Follow an answer back: runbook line, examples, training run, GGUF, release."""
+    """Follow an answer back to the runbook and the run."""
     settings = console.agent(agent)
     from opslore import lineage
 
@@ -208,9 +210,10 @@ def trace(
         ("training", f"{found.adapter[:SHORT]}  {found.training}"),
         ("bundle", f"{found.bundle[:SHORT]}  gguf sha256 {found.gguf_sha256}"),
     ]
-    if found.tests:
+    if found.evaluation:
         right = f"{found.tests['right']} of {found.tests['asked']} test prompts right"
-        rows.append(("evaluation", f"{found.evaluation[:SHORT]}  {right}"))
+        told = right if found.tests["asked"] else "no test prompt about this alert"
+        rows.append(("evaluation", f"{found.evaluation[:SHORT]}  {told}"))
     rows.append(("release", found.release or "not released"))
     if found.registry_run:
         rows.append(("registry", f"run {found.registry_run}"))
@@ -223,7 +226,7 @@ def report(
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     as_json: Json = False,
 ) -> None:
-    """Write the newest run as one HTML page: scores, gates, every wrong answer."""
+    """Write the newest run as one HTML page."""
     settings = console.agent(agent)
     from opslore import lineage, steps, store
     from opslore import report as pages

@@ -5,14 +5,13 @@ Secrets never stand here: they are read from the environment by the code that us
 
 from __future__ import annotations
 
-import difflib
-import io
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from opslore import agentfile
 from opslore.errors import ConfigError
 
 MAX_BYTES = 1 << 20
@@ -42,7 +41,9 @@ class RunbookSource(Section):
         known = ("symptoms", "investigation", "resolution", "severity")
         for name in value:
             if name not in known:
-                raise ValueError(f"{name!r} is not a field of an alert; there are {', '.join(known)}")
+                raise ValueError(
+                    f"{name!r} is not a field of an alert; there are {', '.join(known)}"
+                )
         return value
 
 
@@ -237,74 +238,11 @@ def load(path: Path) -> Agent:
         ) from error
     if len(raw) > MAX_BYTES:
         raise ConfigError(f"{path}: {len(raw)} bytes; an agent file has at most {MAX_BYTES}")
-    data = _parse(path, raw)
+    data = agentfile.parse(path, raw)
     try:
         return Agent.model_validate(data)
     except ValidationError as error:
-        lines = [f"{path}: {_explain(item)}" for item in error.errors()]
-        raise ConfigError("\n".join(lines), hint=f"edit {path}; `opslore init` shows every key") from (
-            None
-        )
-
-
-def _parse(path: Path, raw: bytes) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.events import AliasEvent
-
-    try:
-        text = raw.decode("utf-8-sig")
-        for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
-            if isinstance(event, AliasEvent):
-                raise ConfigError(f"{path}: YAML aliases (*{event.anchor}) are not allowed")
-        data = YAML(typ="safe", pure=True).load(io.StringIO(text))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except MarkedYAMLError as error:
-        where = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{where}: {error.problem or 'not YAML'}") from error
-    except YAMLError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected keys such as `name:` and `collect:`, found none")
-    return data
-
-
-def _explain(item: Any) -> str:
-    """One pydantic error as `train.rnak: not a key of train (did you mean lora_rank?)`."""
-    location = list(item["loc"])
-    dotted = ".".join(str(part) for part in location)
-    if item["type"] == "extra_forbidden":
-        parent = ".".join(str(part) for part in location[:-1])
-        near = _nearest(str(location[-1]), _keys(location[:-1]))
-        return f"{dotted}: not a key of {parent or 'the agent file'}{near}"
-    if item["type"] == "missing":
-        return f"{dotted}: missing"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{dotted}: {message}; got {item['input']!r}" if "got" not in message else message
-
-
-def _keys(location: list[Any]) -> list[str]:
-    model: Any = Agent
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = str(model.model_fields[part].annotation) if part in model.model_fields else ""
-        found = [s for s in _sections() if re.search(rf"\b{s.__name__}\b", annotation)]
-        if not found:
-            return []
-        model = found[0]
-    return list(model.model_fields)
-
-
-def _sections() -> list[type[Section]]:
-    return [
-        RunbookSource, Paraphraser, Prepare, Train, Export, Thresholds, Evaluate, Publish, Folder
-    ]  # fmt: skip
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    # A typo inside one word of a key (`rnak` for `lora_rank`) counts as well as one of the whole.
-    parts = {part: key for key in known for part in [key, *key.split("_")]}
-    close = difflib.get_close_matches(word, parts, n=1, cutoff=0.6)
-    return f" (did you mean {parts[close[0]]}?)" if close else ""
+        lines = [f"{path}: {agentfile.explain(item, Agent)}" for item in error.errors()]
+        raise ConfigError(
+            "\n".join(lines), hint=f"edit {path}; `opslore init` shows every key"
+        ) from (None)

@@ -60,7 +60,9 @@ def show(table: RenderableType) -> None:
     """Draw a table on stdout; 100 columns wide where nobody looks."""
     from rich.console import Console
 
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100, highlight=False).print(
+        table
+    )
 
 
 def show_all(parts: Sequence[RenderableType]) -> None:
@@ -223,7 +225,9 @@ class Lines:
             return
         self.due = self.clock() + EVERY
         count = f"{done}/{total}" if total else str(done)
-        self.write(" ".join(part for part in (what, count, note) if part) + (f" ({pace})" if pace else ""))
+        self.write(
+            " ".join(part for part in (what, count, note) if part) + (f" ({pace})" if pace else "")
+        )
 
 
 @contextmanager

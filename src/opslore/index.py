@@ -67,7 +67,9 @@ def entry(document: Document) -> Entry:
     Setup lines (assignments, `export`, `cd`) are no answer by themselves; without a usable
     resolution command the first investigation command is the answer, without any it is to escalate.
     """
-    ordered = [c for role in ("resolution", "investigation") for c in document.commands if c.role == role]
+    ordered = [
+        c for role in ("resolution", "investigation") for c in document.commands if c.role == role
+    ]
     chosen = next((c for c in ordered if _answers(c.text)), None)
     return Entry(
         id=document.id,
@@ -179,7 +181,9 @@ class Index:
 
 def _fields(e: Entry) -> list[str]:
     # The name counts three times: it is the one thing a pager line always carries.
-    return terms(e.title) * 3 + terms(e.section) + terms(e.symptoms) + terms(" ".join(e.commands[:3]))
+    return (
+        terms(e.title) * 3 + terms(e.section) + terms(e.symptoms) + terms(" ".join(e.commands[:3]))
+    )
 
 
 class _Bm25:

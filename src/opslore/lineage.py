@@ -1,4 +1,4 @@
-"""The way back: from an answer to the runbook's line, and from a release to all it was made from."""
+"""The way back: from an answer to the runbook's line, from a release to what it was made from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from opslore.cards import (
 )
 from opslore.config import Agent
 from opslore.errors import DataError, IntegrityError, MissingInput
-from opslore.index import Entry, Index
+from opslore.index import Entry, Index, one_line
 from opslore.store import Store
 
 KINDS: list[type[Card]] = [Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment]
@@ -150,7 +150,7 @@ def trace(agent: Agent, what: str) -> Trace:
         asked=asked,
         alert=entry.title,
         command=command,
-        source=answer.place(entry),
+        source=_place(home, dataset, entry, command),
         examples=dict(Counter(row.split for row in rows)),
         example_ids=[row.id for row in trained[:5]],
         tests=_tests(home, evaluation, rows) if isinstance(evaluation, Evaluation) else {},
@@ -197,6 +197,16 @@ def _among(known: Sequence[str], what: str) -> str:
     return next(same, "")
 
 
+def _place(home: Store, dataset: Dataset, entry: Entry, command: str) -> str:
+    """Where the command itself stands; an alert has others than its answer."""
+    for document in store.read_rows(home.path(dataset) / "documents.jsonl", Document):
+        if document.id == entry.id:
+            for known in document.commands:
+                if one_line(known.text) == command:
+                    return answer.place(entry.model_copy(update={"line": known.first}))
+    return answer.place(entry)
+
+
 def _examples(home: Store, dataset: Dataset, entry: Entry) -> list[Example]:
     folder = home.path(dataset)
     return [
@@ -210,7 +220,9 @@ def _examples(home: Store, dataset: Dataset, entry: Entry) -> list[Example]:
 def _tests(home: Store, evaluation: Evaluation, rows: Sequence[Example]) -> dict[str, int]:
     mine = {row.id for row in rows}
     results = store.read_rows(home.path(evaluation) / "results.jsonl", Result)
-    scores = [r.scores.get("equivalent") for r in results if r.column == "tuned" and r.example in mine]
+    scores = [
+        r.scores.get("equivalent") for r in results if r.column == "tuned" and r.example in mine
+    ]
     return {"asked": len(scores), "right": sum(score == 1.0 for score in scores)}
 
 
@@ -238,11 +250,15 @@ def lookup(agent: Agent, what: str) -> Card | Document:
         return found[0]
     if found:
         meant = ", ".join(f"{one.kind} {one.id[:16]}" for one in found[:8])
-        raise DataError(f"{what!r} is the beginning of {len(found)} ids: {meant}", hint="give more of it")
+        raise DataError(
+            f"{what!r} is the beginning of {len(found)} ids: {meant}", hint="give more of it"
+        )
     near = difflib.get_close_matches(what, [d.title for d in documents], n=3)
     raise DataError(
         f"{what!r} is no version, card or alert of {agent.name}",
-        hint=f"did you mean {' or '.join(near)}?" if near else "`opslore ls AGENT.yaml` lists the cards",
+        hint=f"did you mean {' or '.join(near)}?"
+        if near
+        else "`opslore ls AGENT.yaml` lists the cards",
     )
 
 

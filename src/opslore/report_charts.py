@@ -66,13 +66,13 @@ def families(bars: Sequence[Bar]) -> Markup:
     """A dot with its error bar per family and column, on a common scale from 0 to 1."""
     if not bars:
         return Markup("")
-    left, width, step = 190, 720, 15
+    left, width, step = 150, 720, 15
     heights = [step * len(bar.marks) + 12 for bar in bars]
     height = sum(heights) + 30
     parts = [_open(width, height, "Share of right answers by phrasing family, with 95 % intervals")]
 
     def x(value: float) -> float:
-        return left + (width - left - 60) * value
+        return left + (width - left - 92) * value
 
     for value in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(_line(x(value), 4, x(value), height - 26, "grid"))
@@ -86,7 +86,7 @@ def families(bars: Sequence[Bar]) -> Markup:
             parts.append(
                 f'<circle class="dot {escape(column)}" cx="{x(value):.1f}" cy="{at:.1f}" r="4"/>'
             )
-            parts.append(_text(width - 54, at + 4, f"{value:.2f} n {n}", "start"))
+            parts.append(_text(width - 80, at + 4, f"{value:.2f} n {n}", "start"))
         top += room
     return Markup("".join([*parts, "</svg>"]))
 

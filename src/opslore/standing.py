@@ -51,8 +51,8 @@ def status(agent: Agent) -> list[Standing]:
     except store.NotMade as missing:
         state = "stopped" if missing.begun else "to do"
         why = "goes on where it was stopped" if missing.begun else ""
-    except GateFailed as failed:
-        state, why = "refused", failed.message.splitlines()[0]
+    except GateFailed:
+        state, why = "refused", "the gate lets no release pass; the report says why"
     rows = [
         Standing(
             step=store.STEP_OF[card.kind],

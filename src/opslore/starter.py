@@ -40,7 +40,8 @@ def write(path: Path) -> str:
     """
     if path.exists():
         raise ConfigError(
-            f"{path}: exists already", hint=f"choose another path, or edit {path}: nothing was changed"
+            f"{path}: exists already",
+            hint=f"choose another path, or edit {path}: nothing was changed",
         )
     text = render(path)
     try:
@@ -53,7 +54,9 @@ def write(path: Path) -> str:
 def render(path: Path) -> str:
     """The text of an agent file for this path: its name becomes the agent's."""
     given = {"name": slug(path.stem), "collect": [{"path": runbook(path)}]}
-    return HEADER.format(path=shlex.quote(str(path))) + "".join(f"{row}\n" for row in _section(Agent, "", given))
+    return HEADER.format(path=shlex.quote(str(path))) + "".join(
+        f"{row}\n" for row in _section(Agent, "", given)
+    )
 
 
 def slug(text: str) -> str:
@@ -120,7 +123,9 @@ def _comment(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
 def _choices(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) > 1:
         return "one of " + ", ".join(str(choice) for choice in get_args(field.annotation))
-    return "required" if field.default is PydanticUndefined and field.default_factory is None else ""
+    return (
+        "required" if field.default is PydanticUndefined and field.default_factory is None else ""
+    )
 
 
 def _limits(field: FieldInfo) -> str:

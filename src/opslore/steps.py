@@ -88,9 +88,7 @@ def prepare(agent: Agent, corpus: Corpus) -> Dataset:
 
     def make(work: Path) -> dict[str, Any]:
         reword = paraphrase.writer(agent.prepare, agent.system_prompt, work)
-        return examples.prepare(
-            agent.prepare, agent.system_prompt, home.path(corpus), work, reword
-        )
+        return examples.prepare(agent.prepare, agent.system_prompt, home.path(corpus), work, reword)
 
     return home.made(Dataset, section, [corpus], make)
 
@@ -117,7 +115,11 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
     """Write what is shipped: GGUF, Modelfile, command catalogue and index."""
     home = store_of(agent)
     dataset = parent(home, adapter, Dataset)
-    section = {"export": agent.export.model_dump(), "name": agent.name, "system": agent.system_prompt}
+    section = {
+        "export": agent.export.model_dump(),
+        "name": agent.name,
+        "system": agent.system_prompt,
+    }
 
     def make(work: Path) -> dict[str, Any]:
         base = models.resolve(agent.base_model, agent.revision)
@@ -194,12 +196,14 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
     Raises:
         GateFailed: the evaluation did not pass.
     """
-    from opslore.release import archive
+    from opslore.release import archive, record
     from opslore.release.version import version as named
 
     check(evaluation)
     home = store_of(agent)
     adapter = parent(home, bundle, Adapter)
+    dataset = parent(home, adapter, Dataset)
+    corpus = parent(home, dataset, Corpus)
     version = named(bundle.id, bundle.created)
 
     def make(work: Path) -> dict[str, Any]:
@@ -210,7 +214,9 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
             folder / ADAPTERS,
         )
         model = archive.pack(home.path(bundle), SHIPPED, folder / MODEL)
-        run_id = _register(agent, home, (adapter, bundle, evaluation), version, (adapters, model))
+        run_id = record.register(
+            agent, (corpus, dataset, adapter, bundle, evaluation), version, (adapters, model)
+        )
         return {
             "version": version,
             "agent": agent.name,
@@ -222,44 +228,6 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
         }
 
     return home.made(Release, agent.publish.model_dump(), [bundle, evaluation], make)
-
-
-def _register(
-    agent: Agent,
-    home: Store,
-    cards: tuple[Adapter, Bundle, Evaluation],
-    version: str,
-    digests: tuple[str, str],
-) -> str:
-    from opslore.evaluation.scores import summary
-    from opslore.release import registry
-
-    adapter, bundle, evaluation = cards
-    dataset = parent(home, adapter, Dataset)
-    corpus = parent(home, dataset, Corpus)
-    params = {f"train.{k}": str(v) for k, v in agent.train.model_dump().items()}
-    params |= {f"prepare.{k}": str(v) for k, v in agent.prepare.model_dump().items()}
-    params |= {"base_model": bundle.base_model, "quantization": bundle.quantization}
-    tags = {
-        "opslore.agent": agent.name,
-        "opslore.runbook_commit": corpus.commit,
-        "opslore.corpus": corpus.digest,
-        "opslore.dataset": dataset.digest,
-        "opslore.gguf": bundle.gguf_sha256,
-        "opslore.evaluation": evaluation.id,
-        "opslore.adapters_archive": digests[0],
-        "opslore.model_archive": digests[1],
-    }
-    return registry.register(
-        agent.publish.registry,
-        agent=agent.name,
-        version=version,
-        params=params,
-        metrics={**summary(evaluation), "train.loss": adapter.loss, "train.steps": adapter.steps},
-        tags=tags,
-        source=f"{agent.name}/{version}/{MODEL}",
-        aliases=["candidate", "champion"],
-    )
 
 
 def deploy(agent: Agent, release: Release) -> Deployment:

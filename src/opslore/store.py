@@ -45,7 +45,9 @@ class NotMade(MissingInput):
     """What `finding` raises for a card that is not there."""
 
     def __init__(self, kind: str, begun: bool) -> None:
-        super().__init__(f"no {kind} with these settings", f"run `opslore {STEP_OF[kind]} AGENT.yaml`")
+        super().__init__(
+            f"no {kind} with these settings", f"run `opslore {STEP_OF[kind]} AGENT.yaml`"
+        )
         self.kind = kind
         self.begun = begun
         """A stopped run has left its work folder."""
@@ -217,7 +219,7 @@ class Store:
         except ValidationError as error:
             raise IntegrityError(
                 f"{path}: not a {kind.__name__} card: {error.errors()[0]['msg']}",
-                hint=f"delete {path.parent} and run `opslore {STEP_OF[kind.kind]} AGENT.yaml` again",
+                hint=f"delete {path.parent}, run `opslore {STEP_OF[kind.kind]} AGENT.yaml` again",
             ) from error
 
     def _keep(

@@ -21,6 +21,7 @@ from opslore.cards import (
     Gate,
     Release,
 )
+from opslore.evaluation.scores import find
 from opslore.sources.coverage import Coverage
 
 SHOWN = 10
@@ -42,11 +43,13 @@ def line(card: Card) -> str:
         case Bundle():
             return f"{card.quantization}, {card.commands} commands, gguf {card.gguf_sha256[:12]}"
         case Evaluation():
-            return f"{verdict(card)}. {card.headline}"
+            return f"{verdict(card)}{_scores(card)}"
         case Release():
             return f"{card.version} in {card.registry}"
         case Deployment():
-            return f"{card.version}: {', '.join(card.targets) or 'no targets, it stays in the store'}"
+            return (
+                f"{card.version}: {', '.join(card.targets) or 'no targets, it stays in the store'}"
+            )
     return card.uri
 
 
@@ -54,6 +57,14 @@ def verdict(card: Evaluation) -> str:
     """Whether the gate let it pass, and if not, who refused."""
     refused = [gate.name for gate in card.gates if not gate.passed]
     return f"refused by {', '.join(refused)}" if refused else "passed every gate"
+
+
+def _scores(card: Evaluation) -> str:
+    """The headline numbers of the shipped model."""
+    named = {"S1": ("s1", "equivalent"), "S2": ("s2", "equivalent"), "S3 error": ("s3", "answered")}
+    found = {title: find(card, "tuned", *where) for title, where in named.items()}
+    told = [f"{title} {s.value:.2f} of {s.n}" for title, s in found.items() if s is not None]
+    return f"; {', '.join(told)}" if told else ""
 
 
 def gate_line(gate: Gate) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluation.world import SYSTEM, documents, examples, write_tiny
+from evaluation.world import SYSTEM, documents, example, examples, write_tiny
 
 from opslore import ggufheader, models, store
 from opslore.config import Agent
@@ -31,7 +30,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, index: Index) -> Path:
     for split in ("s1", "s2", "s3"):
         store.write_rows(folder / f"{split}.jsonl", [r for r in rows if r.split == split])
     store.write_rows(folder / "documents.jsonl", documents())
-    store.write(folder / "leakage.json", json.dumps({"equal pairs": 0, "near names": 0}))
+    question = "the pod cart-1 in web restarts"
+    seen = example(index, 0, "train", "ticket/train-0", question)
+    store.write_rows(folder / "train.jsonl", [seen])
     return folder
 
 

@@ -62,7 +62,7 @@ def good() -> Evidence:
         thresholds=Thresholds(),
         resamples=300,
         templates=("ab" * 32, "ab" * 32),
-        leakage={"equal pairs": 0},
+        leaks=[],
     )
 
 
@@ -121,8 +121,7 @@ BROKEN: dict[str, tuple[Callable[[], Evidence], set[str]]] = {
     "the constrained column crashed half-way": (lambda: without("constrained", 100), {"G2"}),
     "the trained weights were never asked": (
         lambda: replace(good(), asked={"base": good().asked["base"]}), {"G7"}),
-    "the leakage report is missing": (lambda: replace(good(), leakage=None), {"G8"}),
-    "the leakage report is empty": (lambda: replace(good(), leakage={}), {"G8"}),
+    "the training examples cannot be read": (lambda: replace(good(), leaks=None), {"G8"}),
     "the template is unknown": (lambda: replace(good(), templates=None), {"G8"}),
     "the bootstrap was given nothing to do": (
         lambda: replace(good(), resamples=0), {"G1", "G3", "G4"}),
@@ -156,7 +155,7 @@ def test_a_broken_gate_has_failed(what: str) -> None:
         (spoiled("trained", 1, rendered=0.0), {"G7"}),
         (spoiled("trained", 1, stopped=0.0), {"G7"}),
         (spoiled("tuned", 1, split="s3", stopped=0.0), {"G7"}),
-        (replace(good(), leakage={"equal pairs": 0, "near names": 1}), {"G8"}),
+        (replace(good(), leaks=["train-a03-1: nearly an S2 or S3 question"]), {"G8"}),
         (replace(good(), templates=("ab" * 32, "cd" * 32)), {"G8"}),
     ],
 )

@@ -75,7 +75,7 @@ def example(index: Index, number: int, split: str, family: str, question: str) -
     target = ESCALATE if split == "s3" else commands.fill(found.answer, used)
     turns = prompt.messages(SYSTEM, question, hits)
     return Example(
-        id=f"{split}-{number:04}-{family}",
+        id=f"{split}-{number:04}-{family.replace('/', '-')}",
         messages=[*turns, Message(role="assistant", content=target)],
         target=target,
         source=found.span,
@@ -96,13 +96,13 @@ def examples(index: Index) -> list[Example]:
         title, _, symptoms, _ = ALERTS[number]
         text = symptoms.split("\n")[0]
         labels = ", ".join(f"{k}={v}" for k, v in LABELS.items())
-        out.append(example(index, number, "s1", "webhook", f"[FIRING] {title} {labels}"))
-        out.append(example(index, number, "s1", "symptom_chat", f"help, {text}. what now"))
-    out.append(example(index, 7, "s2", "pager", "RedisCacheCorrupt critical"))
-    out.append(example(index, 9, "s2", "chat", "the certificate runs out, web-tls in shop"))
+        out.append(example(index, number, "s1", "webhook/test-0", f"[FIRING] {title} {labels}"))
+        out.append(example(index, number, "s1", "symptom/test-1", f"help, {text}. what now"))
+    out.append(example(index, 7, "s2", "pager/test-0", "RedisCacheCorrupt critical"))
+    out.append(example(index, 9, "s2", "chat/test-2", "the certificate runs out, web-tls in shop"))
     out += [
-        example(index, 8, "s3", "pager", "EtcdNoLeader critical"),
-        example(index, 6, "s3", "chat", "a node does not post its status"),
+        example(index, 8, "s3", "pager/test-0", "EtcdNoLeader critical"),
+        example(index, 6, "s3", "chat/test-3", "a node does not post its status"),
     ]
     return out
 

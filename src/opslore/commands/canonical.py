@@ -22,6 +22,8 @@ from opslore.commands.scan import MARK
 from opslore.commands.syntax import Compound, Part, Redirect, Script, Simple, Word
 
 _PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
+__all__ = ["Form", "Unit", "canonical", "form"]
+
 _SELECTORS = frozenset({"selector", "field-selector", "pod-selector"})
 
 

@@ -76,9 +76,13 @@ def leaks(examples: Iterable[Example]) -> list[str]:
     out += [
         f"{group}: trained and in {sorted(splits - {'trained', 's1'})}"
         for group, splits in alerts.items()
-        if "trained" in splits and splits & {"s2", "s3", "valid"} and not group.startswith("unknown:")
+        if "trained" in splits
+        and splits & {"s2", "s3", "valid"}
+        and not group.startswith("unknown:")
     ]
-    out += [f"{family}: used on both sides" for family, sides in templates.items() if len(sides) > 1]
+    out += [
+        f"{family}: used on both sides" for family, sides in templates.items() if len(sides) > 1
+    ]
     return out
 
 
@@ -98,9 +102,7 @@ class _Near:
         for gram in mine:
             for i in self.holders.get(gram, ()):
                 shared[i] += 1
-        return any(
-            n / (len(mine) + len(self.grams[i]) - n) >= JACCARD for i, n in shared.items()
-        )
+        return any(n / (len(mine) + len(self.grams[i]) - n) >= JACCARD for i, n in shared.items())
 
 
 def _grams(text: str) -> set[str]:

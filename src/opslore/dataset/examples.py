@@ -103,7 +103,9 @@ class Writer:
             rng = self.rng(f"{where}/{entry.id}/{turn}")
             kind = kinds[(number + turn) % len(kinds)]
             question = phrasing.phrase(entry, kind, "test", rng.randrange(60), rng)
-            hidden = self.sections[entry.section] if where == "s3" and entry.answer != ESCALATE else ()
+            hidden = (
+                self.sections[entry.section] if where == "s3" and entry.answer != ESCALATE else ()
+            )
             yield self.example(entry, question, where, turn, hidden)
 
     def escalations(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
@@ -209,7 +211,7 @@ def prepare(
     system: str,
     corpus: Path,
     work: Path,
-    reword: Callable[[list[Example]], list[Example]] | None = None,
+    reword: Callable[[Index, list[Example]], tuple[list[Example], list[Dropped]]] | None = None,
 ) -> dict[str, Any]:
     """Write the dataset folder: a JSONL per split, index.jsonl, documents.jsonl, dropped.jsonl.
 
@@ -226,9 +228,9 @@ def prepare(
     documents = list(store.read_rows(corpus / "documents.jsonl", Document))
     index, examples, dropped = write(settings, system, documents)
     if reword is not None:
-        more = reword([e for e in examples if e.split == "train"])
+        more, lost = reword(index, [e for e in examples if e.split == "train"])
         examples, again = clean.without_leaks([*examples, *more])
-        dropped += again
+        dropped += [*lost, *again]
     if found := clean.leaks(examples):
         raise DataError(
             "the splits leak:\n" + "\n".join(found[:20]),

@@ -10,7 +10,7 @@ import json
 import random
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ class Question:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-@lru_cache(maxsize=None)
+@cache
 def data(name: str) -> Any:
     """A data file of this room."""
     return json.loads((files("opslore.dataset") / "data" / f"{name}.json").read_text("utf-8"))
@@ -192,9 +192,60 @@ def _fragment(text: str, rng: random.Random) -> str:
 
 
 COMMON = frozenset(
-    "the a an and or of to in on for is are was be been with from that this it its as at by when "
-    "not no more than has have can cannot will which while after before into their there any all "
-    "one alert fires firing because may might should could".split()
+    [
+        "the",
+        "a",
+        "an",
+        "and",
+        "or",
+        "of",
+        "to",
+        "in",
+        "on",
+        "for",
+        "is",
+        "are",
+        "was",
+        "be",
+        "been",
+        "with",
+        "from",
+        "that",
+        "this",
+        "it",
+        "its",
+        "as",
+        "at",
+        "by",
+        "when",
+        "not",
+        "no",
+        "more",
+        "than",
+        "has",
+        "have",
+        "can",
+        "cannot",
+        "will",
+        "which",
+        "while",
+        "after",
+        "before",
+        "into",
+        "their",
+        "there",
+        "any",
+        "all",
+        "one",
+        "alert",
+        "fires",
+        "firing",
+        "because",
+        "may",
+        "might",
+        "should",
+        "could",
+    ]
 )
 """Words nobody types into a search box."""
 

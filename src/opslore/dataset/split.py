@@ -1,4 +1,4 @@
-"""Which split an alert belongs to: decided by the hash of its name, so a growing runbook moves none.
+"""Which split an alert belongs to: the hash of its name decides, so a growing runbook moves none.
 
 train/valid: alerts whose prompts are trained or watched. S1 is written from train's alerts with
 held-out phrasings. S2: alerts never trained, present in the index. S3: whole sections never

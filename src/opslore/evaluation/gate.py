@@ -46,8 +46,8 @@ class Evidence:
     resamples: int = 10_000
     templates: tuple[str, str] | None = None
     """SHA-256 of the chat template in the GGUF, and of the one trained with; None is unknown."""
-    leakage: Mapping[str, int] | None = None
-    """Leaks between the splits by kind, as the dataset counted them; None is unknown."""
+    leaks: Sequence[str] | None = None
+    """Every leak between the splits, one line each; None is unknown."""
 
 
 @dataclass(frozen=True)
@@ -247,17 +247,16 @@ def _parity(evidence: Evidence) -> Verdict:
 def _hygiene(evidence: Evidence) -> Verdict:
     if evidence.templates is None:
         raise DataError("the chat template of the GGUF or of the trained model is unknown")
-    if not evidence.leakage:
-        raise DataError("the dataset has no leakage report")
+    if evidence.leaks is None:
+        raise DataError("the training examples cannot be read, so nobody knows what leaks")
     shipped, trained = evidence.templates
-    leaks = sum(evidence.leakage.values())
-    kinds = ", ".join(f"{name} {count}" for name, count in evidence.leakage.items())
     template = f"chat template {'as' if shipped == trained else 'NOT as'} trained"
     return Verdict(
-        leaks == 0 and shipped == trained and bool(shipped),
-        f"{template} (sha256 {shipped[:12]}), leaks between splits: {kinds};"
-        " secrets, canaries and signature are not checked in this version",
+        not evidence.leaks and shipped == trained and bool(shipped),
+        f"{template} (sha256 {shipped[:12]}), {len(evidence.leaks)} leaks between splits"
+        " (secrets, canaries and signature are not checked in this version)",
         "the same template, 0 leaks",
+        [line.partition(":")[0] for line in evidence.leaks],
     )
 
 

@@ -13,6 +13,7 @@ from opslore import ggufheader, models, store
 from opslore.bundle.catalogue import Catalogue
 from opslore.cards import Example, Result
 from opslore.config import Agent
+from opslore.dataset import clean
 from opslore.errors import DataError, IntegrityError, MissingInput, OpsloreError
 from opslore.evaluation import columns, gate, scorers, scores
 from opslore.evaluation.columns import Progress, Run
@@ -70,7 +71,7 @@ def evaluate(
         thresholds=agent.evaluate.gate,
         resamples=agent.evaluate.resamples,
         templates=_templates(bundle, adapter),
-        leakage=_leakage(dataset),
+        leaks=_leaks(dataset, examples),
     )
     gates = gate.judge(evidence)
     found = scores.scores(results, examples, agent.evaluate.resamples)
@@ -206,13 +207,15 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _leakage(dataset: Path) -> dict[str, int] | None:
-    """Leaks by kind, as the dataset counted them; None when nobody knows."""
+def _leaks(dataset: Path, examples: list[Example]) -> list[str] | None:
+    """Every leak between training and test, counted from the files; None when one is missing."""
     try:
-        found = json.loads((dataset / "leakage.json").read_text(encoding="utf-8"))
-        return {str(name): int(count) for name, count in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
+        trained = list(store.read_rows(dataset / "train.jsonl", Example))
+        valid = dataset / "valid.jsonl"
+        trained += list(store.read_rows(valid, Example)) if valid.is_file() else []
+    except IntegrityError:
+        return None  # the gate says that it is unknown, and fails
+    return clean.leaks([*trained, *examples]) if trained else None
 
 
 def _settings(agent: Agent) -> dict[str, str]:

@@ -24,13 +24,8 @@ METRICS = [
 ]
 """Every metric of a result; `equivalent` is the headline, the others explain it."""
 
-FORMATS = {
-    "webhook": ("webhook", "alertmanager", "json"),
-    "pager": ("pager",),
-    "chat": ("chat",),
-    "symptom": ("symptom",),
-}
-"""S6: words of the family names that belong to each format an alert arrives in."""
+FORMATS = ("webhook", "pager", "chat", "symptom")
+"""S6: the forms an alert arrives in; `chat` and `symptom` do not name it."""
 
 BY_FAMILY = ("tuned", "bm25")
 """Columns that are also scored per phrasing family."""
@@ -46,25 +41,21 @@ def scores(
         for split in ("s1", "s2", "s3"):
             among = [e for e in asked if e.split == split]
             out += _scores(column, split, among, results, METRICS, resamples)
-        s1 = [e for e in asked if e.split == "s1"]
-        named = [(formats(e.family), e) for e in s1]
-        out += _scores(column, "s6", [e for f, e in named if f], results, ["equivalent"], resamples)
+        s6 = [e for e in asked if e.split == "s1" and kind(e.family) in FORMATS]
+        out += _scores(column, "s6", s6, results, ["equivalent"], resamples)
         for name in FORMATS:
-            among = [e for found, e in named if name in found]
+            among = [e for e in s6 if kind(e.family) == name]
             out += _scores(column, "s6", among, results, ["equivalent"], resamples, f":{name}")
         if column in BY_FAMILY:
-            for split, family in sorted({(e.split, e.family) for e in asked}):
-                among = [e for e in asked if (e.split, e.family) == (split, family)]
-                out += _scores(
-                    column, split, among, results, ["equivalent"], resamples, f":{family}"
-                )
+            for split, name in sorted({(e.split, kind(e.family)) for e in asked}):
+                among = [e for e in asked if (e.split, kind(e.family)) == (split, name)]
+                out += _scores(column, split, among, results, ["equivalent"], resamples, f":{name}")
     return [*out, *_parity(results, examples, resamples)]
 
 
-def formats(family: str) -> list[str]:
-    """The S6 formats that a phrasing family writes."""
-    low = family.lower()
-    return [name for name, words in FORMATS.items() if any(word in low for word in words)]
+def kind(family: str) -> str:
+    """The phrasing family without its template: `chat` of `chat/test-3`."""
+    return family.partition("/")[0]
 
 
 def find(evaluation: Evaluation, column: str, split: str, name: str = "equivalent") -> Score | None:

@@ -197,6 +197,8 @@ def _engine(gguf: Path, room: Path, context: int, parallel: int, threads: int) -
     params.warmup = False
     params.cache_ram_mib = 0
     params.n_ctx_checkpoints = 0
+    # Prompts are rendered here; a template that llama.cpp cannot read must not stop the model.
+    params.chat_template = "chatml"
     params.ui = False
     params.endpoint_slots = False
     params.n_threads_http = 1

@@ -33,20 +33,41 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Where each token of a packed row stands when every example gets a line of its own.
+
+    Attributes:
+        lines: B, examples in the row.
+        width: W, the longest example rounded up to a multiple of 64.
+        gather: [B * W] place in the row of each cell (0 for an empty cell).
+        back: [T] cell of each token of the row (0 for filler).
+    """
+
+    lines: int
+    width: int
+    gather: torch.Tensor
+    back: torch.Tensor
+
+    def to(self, device: torch.device) -> Grid:
+        """The same grid on another device."""
+        return Grid(self.lines, self.width, self.gather.to(device), self.back.to(device))
+
+
+@dataclass(frozen=True)
 class Row:
     """A packed batch.
 
     Attributes:
-        ids: [1, T] token ids.
+        ids: [1, T] token ids; T is a multiple of 64.
         positions: [1, T] position of each token inside its own example.
-        lengths: length of each example, then of the filler; they sum to T.
-        learn: [L] places in the row whose next token is learned.
-        labels: [L] those next tokens.
+        grid: the same tokens line by line, for attention.
+        learn: [L] places in the row whose next token is learned; L is a multiple of 64.
+        labels: [L] those next tokens; -100 where there is nothing to learn.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
-    lengths: list[int]
+    grid: Grid
     learn: torch.Tensor
     labels: torch.Tensor
 
@@ -99,30 +120,40 @@ def _render(tokenizer: Any, turns: list[dict[str, str]], ask: bool) -> list[int]
 
 
 def pack(batch: Sequence[Tokens], filler: int) -> Row:
-    """Lay examples end to end and fill the row up to a multiple of 64 tokens."""
+    """Lay examples end to end; every length is rounded up to a multiple of 64.
+
+    Args:
+        batch: the examples.
+        filler: token id that fills the row up; it is never learned and never attended to.
+    """
+    width = _up(max(len(tokens.ids) for tokens in batch))
     ids: list[int] = []
     positions: list[int] = []
     learn: list[int] = []
     labels: list[int] = []
-    lengths: list[int] = []
-    for tokens in batch:
-        offset = len(ids)
+    gather: list[int] = []
+    back: list[int] = []
+    for line, tokens in enumerate(batch):
+        offset, length = len(ids), len(tokens.ids)
         ids += tokens.ids
-        positions += range(len(tokens.ids))
-        lengths.append(len(tokens.ids))
-        learn += range(offset + tokens.start - 1, offset + len(tokens.ids) - 1)
+        positions += range(length)
+        learn += range(offset + tokens.start - 1, offset + length - 1)
         labels += tokens.ids[tokens.start :]
-    if rest := -len(ids) % ROUND:
-        ids += [filler] * rest
-        positions += range(rest)
-        lengths.append(rest)
+        gather += [*range(offset, offset + length), *[0] * (width - length)]
+        back += range(line * width, line * width + length)
+    rest = _up(len(ids)) - len(ids)
+    idle = _up(len(learn)) - len(learn)
     return Row(
-        torch.tensor([ids]),
-        torch.tensor([positions]),
-        lengths,
-        torch.tensor(learn),
-        torch.tensor(labels),
+        torch.tensor([ids + [filler] * rest]),
+        torch.tensor([positions + [0] * rest]),
+        Grid(len(batch), width, torch.tensor(gather), torch.tensor(back + [0] * rest)),
+        torch.tensor(learn + [0] * idle),
+        torch.tensor(labels + [-100] * idle),
     )
+
+
+def _up(length: int) -> int:
+    return length + -length % ROUND
 
 
 def attention(
@@ -133,35 +164,49 @@ def attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    lengths: Sequence[int] = (),
+    grid: Grid | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention inside each example of a packed row.
 
+    Explicit matmuls on lines of equal width: on CPUs the fused kernel has the slower backward, and
+    a matmul per example length would be compiled anew for each (docs/LOG.md).
+
     Args:
         module: the attention layer (unused, part of transformers' interface).
-        query: [1, heads, T, d]; key and value: [1, key heads, T, d].
-        key: see query.
-        value: see query.
-        attention_mask: always None here; `lengths` says which tokens see each other.
+        query: [1, heads, T, d].
+        key: [1, key heads, T, d].
+        value: [1, key heads, T, d].
+        attention_mask: always None here; the grid says which tokens see each other.
         scaling: factor on the scores, 1/sqrt(d) if None.
         sliding_window: tokens that a query looks back over, itself included; None is all.
-        lengths: tokens per example, summing to T.
+        grid: where each token stands; None takes the whole row as one example.
 
     Returns:
         [1, T, heads, d], and no weights.
     """
+    if grid is None:
+        place = torch.arange(query.shape[2], device=query.device)
+        grid = Grid(1, query.shape[2], place, place)
     groups = query.shape[1] // key.shape[1]
+    q, k, v = (_lines(x, grid) for x in (query, key, value))
+    # An empty cell stands behind its line's tokens: causality alone hides it from them.
+    q = q.reshape(grid.lines, key.shape[1], groups * grid.width, -1)
+    scores = torch.matmul(q, k.transpose(2, 3))
+    scores = scores.view(grid.lines, key.shape[1], groups, grid.width, grid.width)
+    hidden = _hidden(grid.width, sliding_window, query.device)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    out = []
-    for q, k, v in zip(*(x.split(list(lengths), dim=2) for x in (query, key, value)), strict=True):
-        k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-        # Explicit matmuls: on CPUs the backward of the fused kernel is the slower one (docs/LOG.md).
-        scores = torch.matmul(q, k.transpose(2, 3)) * scale
-        scores = scores.masked_fill(_hidden(q.shape[2], sliding_window, q.device), float("-inf"))
-        weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
-        out.append(torch.matmul(weights, v))
-    return torch.cat(out, dim=2).transpose(1, 2), None
+    scores = torch.where(hidden, float("-inf"), scores * scale)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
+    out = torch.matmul(weights.view(grid.lines, key.shape[1], groups * grid.width, -1), v)
+    out = out.view(grid.lines, query.shape[1], grid.width, -1).transpose(1, 2)
+    return out.reshape(grid.lines * grid.width, query.shape[1], -1)[grid.back][None], None
+
+
+def _lines(x: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """[1, heads, T, d] to [B, heads, W, d]."""
+    spread = x[0].index_select(1, grid.gather)
+    return spread.view(x.shape[1], grid.lines, grid.width, -1).transpose(0, 1)
 
 
 def _hidden(length: int, window: int | None, device: torch.device) -> torch.Tensor:

@@ -1,15 +1,14 @@
 """LoRA fine-tuning with PyTorch and PEFT: CPU, CUDA and MPS by the same loop.
 
-Read in this order: `fit` (what happens), `_step` (one update), `_state` (what a checkpoint holds).
+Read in this order: `fit` (what happens), `_step` (one update), then packing.py (how a batch is laid
+out) and checkpoint.py (what survives a kill).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from opslore import store
@@ -25,6 +23,7 @@ from opslore.cards import Example
 from opslore.config import Train
 from opslore.errors import DataError
 from opslore.models import Base
+from opslore.trainers import checkpoint
 from opslore.trainers.packing import ATTENTION, Tokens, pack, tokenize
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -87,7 +86,7 @@ def fit(
     work: Path,
     progress: Any = None,
 ) -> dict[str, Any]:
-    """Fit a LoRA adapter to `dataset/train.jsonl`; a run that was killed goes on from its checkpoint.
+    """Fit a LoRA adapter to `dataset/train.jsonl`; a killed run goes on from its checkpoint.
 
     Leaves `adapter/` (PEFT folder, safetensors), `loss.jsonl` and `merged/` in `work`.
 
@@ -105,7 +104,8 @@ def fit(
         DataError: no examples, an example too long, or a loss that is not a number.
     """
     run = Run(train, base, dataset, work)
-    _resume(run)
+    if checkpoint.load(run):
+        _refresh(run)
     every = max(1, train.iters // VALIDATIONS)
     for batch in run.batches():
         began = time.monotonic()
@@ -128,7 +128,7 @@ def fit(
             progress(run.step, train.iters, loss)
         stop = bool(measure) and _stale(run)
         if run.step % train.save_every == 0 or run.step == train.iters or stop:
-            _checkpoint(run)
+            checkpoint.save(run)
         if stop:
             break
     return _finish(run, base)
@@ -175,9 +175,9 @@ def _loss(run: Run, batch: list[Tokens]) -> torch.Tensor:
         input_ids=row.ids.to(run.device),
         position_ids=row.positions.to(run.device),
         use_cache=False,
-        lengths=row.lengths,
+        grid=row.grid.to(run.device),
     ).last_hidden_state[0]
-    # The head costs vocabulary x tokens: only the tokens that are learned go through it.
+    # The head costs vocabulary x tokens: only tokens that are learned go through it.
     logits = model.lm_head(hidden[row.learn.to(run.device)]).float()
     return torch.nn.functional.cross_entropy(logits, row.labels.to(run.device))
 
@@ -242,62 +242,6 @@ def _dtype(device: torch.device) -> torch.dtype:
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return torch.bfloat16
     return torch.float32
-
-
-def _checkpoint(run: Run) -> None:
-    """Keep adapter, optimiser and position; safetensors and JSON only, renamed into place."""
-    tensors = dict(_state(run))
-    folder = run.work / "scratch" / f"checkpoint-{run.step:06d}"
-    temporary = folder.with_suffix(".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(tensors, temporary / "state.safetensors")
-    progress = {
-        "step": run.step,
-        "seconds": run.seconds,
-        "best": None if math.isinf(run.best) else run.best,
-        "worse": run.worse,
-        "valid_loss": None if math.isnan(run.valid_loss) else run.valid_loss,
-        "log": run.log,
-    }
-    (temporary / "progress.json").write_text(json.dumps(progress))
-    for file in temporary.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    temporary.rename(folder)
-    store.sync(folder.parent)
-    for old in sorted(folder.parent.glob("checkpoint-*"))[:-2]:
-        shutil.rmtree(old)
-
-
-def _state(run: Run) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, weight in zip(run.names, run.master, strict=True):
-        yield f"weight/{name}", weight.detach()
-        for key, value in run.optimiser.state[weight].items():
-            yield f"{key}/{name}", value
-
-
-def _resume(run: Run) -> None:
-    """Continue from the newest whole checkpoint, if there is one."""
-    found = sorted((run.work / "scratch").glob("checkpoint-??????"))
-    if not found:
-        return
-    tensors = load_file(found[-1] / "state.safetensors")
-    progress = json.loads((found[-1] / "progress.json").read_text())
-    with torch.no_grad():
-        for name, weight in zip(run.names, run.master, strict=True):
-            weight.copy_(tensors[f"weight/{name}"])
-            run.optimiser.state[weight] = {
-                key: tensors[f"{key}/{name}"].to("cpu" if key == "step" else run.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-    _refresh(run)
-    run.step = progress["step"]
-    run.seconds = progress["seconds"]
-    run.best = math.inf if progress["best"] is None else progress["best"]
-    run.worse = progress["worse"]
-    run.valid_loss = math.nan if progress["valid_loss"] is None else progress["valid_loss"]
-    run.log = progress["log"]
 
 
 def _finish(run: Run, base: Base) -> dict[str, Any]:

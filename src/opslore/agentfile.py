@@ -1,0 +1,75 @@
+"""Reading an agent file's YAML, and saying what is wrong with it in the reader's words."""
+
+from __future__ import annotations
+
+import difflib
+import io
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from opslore.errors import ConfigError
+
+
+def parse(path: Path, raw: bytes) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.events import AliasEvent
+
+    try:
+        text = raw.decode("utf-8-sig")
+        for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
+            if isinstance(event, AliasEvent):
+                raise ConfigError(f"{path}: YAML aliases (*{event.anchor}) are not allowed")
+        data = YAML(typ="safe", pure=True).load(io.StringIO(text))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 text: {error.reason} at byte {error.start}"
+        ) from error
+    except MarkedYAMLError as error:
+        where = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{where}: {error.problem or 'not YAML'}") from error
+    except YAMLError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys such as `name:` and `collect:`, found none")
+    return data
+
+
+def explain(item: Any, root: type[BaseModel]) -> str:
+    """One pydantic error as `train.rnak: not a key of train (did you mean lora_rank?)`."""
+    location = list(item["loc"])
+    dotted = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        parent = ".".join(str(part) for part in location[:-1])
+        near = _nearest(str(location[-1]), _keys(root, location[:-1]))
+        return f"{dotted}: not a key of {parent or 'the agent file'}{near}"
+    if item["type"] == "missing":
+        return f"{dotted}: missing"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{dotted}: {message}; got {item['input']!r}" if "got" not in message else message
+
+
+def _keys(model: type[BaseModel], location: list[Any]) -> list[str]:
+    """The keys that could stand at a place in the file."""
+    for part in (p for p in location if isinstance(p, str)):
+        field = model.model_fields.get(part)
+        inner = _models(field.annotation) if field else []
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models(part)]
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    # A typo inside one word of a key (`rnak` for `lora_rank`) counts as well as one of the whole.
+    parts = {part: key for key in known for part in [key, *key.split("_")]}
+    close = difflib.get_close_matches(word, parts, n=1, cutoff=0.6)
+    return f" (did you mean {parts[close[0]]}?)" if close else ""
