@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path) -> None:
             "sre.yaml: evaluate.gate.recal: not a key of evaluate.gate (did you mean recall?)",
         ),
         (
-            "name: sre\ncollect: [{path: a, file: b}]\n",
-            "sre.yaml: collect.0.file: not a key of collect.0 (did you mean fields?)",
+            "name: sre\ncollect: [{path: a, feilds: {}}]\n",
+            "sre.yaml: collect.0.feilds: not a key of collect.0 (did you mean fields?)",
         ),
         (
             LEAST + "deploy: [{kind: folder, path: a, zzz: b}]\n",
@@ -176,7 +177,7 @@ class TestStarter:
             fields(section)
         assert "at least 0, at most 0.5" in text
         assert "one of f16, q8_0, q4_k_m" in text
-        assert all(len(line) <= 100 for line in text.splitlines())
+        assert all(len(line) <= 100 for line in text.splitlines() if str(tmp_path) not in line)
 
     def test_the_examples_in_its_comments_load(self, tmp_path: Path) -> None:
         lines = starter.render(tmp_path / "sre.yaml").splitlines()
@@ -197,7 +198,7 @@ class TestStarter:
 
     def test_a_folder_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(ConfigError, match="Not a directory"):
+        with pytest.raises(ConfigError, match=re.escape(f"{tmp_path / 'file'}: File exists")):
             starter.write(tmp_path / "file" / "sre.yaml")
 
     @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def questions(index: Index) -> list[Example]:
     out = []
     forms = {
         "pager/test-0": "{} critical",
-        "webhook/test-2": '{{"labels": {{"alertname": "{}", "pod": "cart-7d9f", "namespace": "shop"}}}}',
+        "webhook/test-2": '{{"alertname": "{}", "pod": "cart-7d9f", "namespace": "shop"}}',
         "symptom/test-1": "hi, {}. any idea?",
         "noisy/test-5": "{} plz help asap",
     }

@@ -138,14 +138,12 @@ def test_a_torn_card_is_named_with_what_mends_it(home: Store) -> None:
         f"{path}: not a Corpus card: Input should be a valid integer, unable to parse string as an"
         " integer"
     )
-    assert (
-        caught.value.hint
-        == f"delete {path.parent} and run `opslore collect AGENT.yaml` again"
-    )
+    assert str(path.parent) in caught.value.hint
+    assert "run `opslore collect AGENT.yaml` again" in caught.value.hint
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
-    spans = [Span(file="ü\n\u2028.md", first=1, last=2), Span(file="b", first=3, last=4, commit="c")]
+    spans = [Span(file="ü\n\r\u0085\u2028.md", first=1, last=2), Span(file="b", first=3, last=4, commit="c")]
     store.write_rows(tmp_path / "rows.jsonl", spans)
     assert list(store.read_rows(tmp_path / "rows.jsonl", Span)) == spans
 

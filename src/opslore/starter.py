@@ -17,9 +17,10 @@ from opslore.config import Agent, Folder, Paraphraser, RunbookSource, Section
 from opslore.errors import ConfigError
 
 HEADER = """\
-# An agent of opslore: everything that `opslore run {path}` needs to know.
-# Every key stands here with its default, and may be left out. Check it with
-# `opslore doctor {path}`.
+# Everything that opslore needs to know about this agent. Every key stands here with its default,
+# and may be left out. Next:
+#   opslore doctor {path}
+#   opslore run {path}
 """
 
 WIDTH = 98
@@ -47,7 +48,8 @@ def write(path: Path) -> str:
     try:
         store.write(path, text)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from error
+        where = error.filename or path
+        raise ConfigError(f"{where}: {error.strerror or error}", "choose another path") from error
     return text
 
 

@@ -181,13 +181,10 @@ def check(evaluation: Evaluation) -> None:
     Raises:
         GateFailed: one line per failed gate.
     """
-    if failed := [gate for gate in evaluation.gates if not gate.passed]:
-        lines = [
-            f"{g.name} {g.title}: {g.measured}, needs {g.threshold}"
-            + (f": {', '.join(g.examples[:8])}" if g.examples else "")
-            for g in failed
-        ]
-        raise GateFailed(lines, hint="`opslore report AGENT.yaml` shows every wrong answer")
+    from opslore.evaluation import gate
+
+    if failed := gate.reasons(evaluation.gates):
+        raise GateFailed(failed, hint="`opslore report AGENT.yaml` shows every wrong answer")
 
 
 def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:

@@ -97,7 +97,8 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
         IntegrityError: the file is missing or a line is not such a record.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # In bytes: text would be split at U+2028 and its like too, which JSON leaves as they are.
+        lines = path.read_bytes().splitlines()
     except OSError as error:
         raise IntegrityError(f"{path}: {error.strerror or error}") from error
     for number, line in enumerate(lines, 1):

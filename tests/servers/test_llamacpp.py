@@ -180,6 +180,13 @@ def test_a_closed_server_does_not_answer(tiny_llama: models.Base, tmp_path: Path
         server.complete("hi")
 
 
+def test_opening_and_closing_at_once_does_not_hang(tiny_llama: models.Base) -> None:
+    assert tiny_llama.gguf is not None
+    for _ in range(10):
+        with Server(tiny_llama.gguf, context=256):
+            pass
+
+
 def test_no_tcp_port_is_opened(server: Server) -> None:
     assert server._engine.listening_address.startswith("unix://")
 

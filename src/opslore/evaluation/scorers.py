@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from opslore import commands
 from opslore.cards import ESCALATE, Example, Finding, Result
-from opslore.commands.canonical import Unit, form
+from opslore.commands.canonical import form
+from opslore.commands.render import Unit
 from opslore.commands.scan import MARK
 from opslore.index import Entry, Index, one_line
 

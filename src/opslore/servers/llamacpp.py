@@ -207,9 +207,13 @@ def _engine(gguf: Path, room: Path, context: int, parallel: int, threads: int) -
         cpu.n_threads = threads
         cpu.poll = 0
     try:
-        return xllamacpp.Server(params)
+        engine = xllamacpp.Server(params)
     except RuntimeError as error:
         raise ServerError(f"{gguf}: llama.cpp cannot load it: {error}") from error
+    # Its work loop starts in a thread of its own, and a stop that comes before that start is lost:
+    # freeing the engine would wait for ever. An answer proves that the loop runs.
+    engine.handle_completions({"prompt": "a", "max_tokens": 1, "cache_prompt": False})
+    return engine
 
 
 def _cores() -> int:

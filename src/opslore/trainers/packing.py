@@ -7,6 +7,7 @@ arXiv 2107.02027).
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,9 @@ from opslore.errors import DataError
 ATTENTION = "opslore_packed"
 """Name of the attention below in transformers' registry."""
 
-ROUND = 64
-"""Row lengths are rounded up to this many tokens: oneDNN compiles a kernel per new shape."""
+ROUND_ROW, ROUND_LINE, ROUND_LEARN = 256, 128, 64
+"""Row, line and target counts are rounded up to these: on CPUs oneDNN compiles every matmul of the
+model anew for each new shape, which takes as long as several steps (docs/LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Grid:
 
     Attributes:
         lines: B, examples in the row.
-        width: W, the longest example rounded up to a multiple of 64.
+        width: W, the longest example rounded up to a multiple of 128.
         gather: [B * W] place in the row of each cell (0 for an empty cell).
         back: [T] cell of each token of the row (0 for filler).
     """
@@ -58,7 +60,7 @@ class Row:
     """A packed batch.
 
     Attributes:
-        ids: [1, T] token ids; T is a multiple of 64.
+        ids: [1, T] token ids; T is a multiple of 256.
         positions: [1, T] position of each token inside its own example.
         grid: the same tokens line by line, for attention.
         learn: [L] places in the row whose next token is learned; L is a multiple of 64.
@@ -119,14 +121,30 @@ def _render(tokenizer: Any, turns: list[dict[str, str]], ask: bool) -> list[int]
     return list(out)
 
 
-def pack(batch: Sequence[Tokens], filler: int) -> Row:
-    """Lay examples end to end; every length is rounded up to a multiple of 64.
+def stratified(examples: Sequence[Tokens], size: int, rng: random.Random) -> list[list[Tokens]]:
+    """Shuffled batches of nearly equal total length: each takes one example of every length band.
+
+    What does not fill a last batch is left out of this epoch.
+    """
+    order = sorted(range(len(examples)), key=lambda i: (len(examples[i].ids), i))
+    count = len(order) // size
+    left_out = set(rng.sample(order, len(order) - count * size))
+    order = [i for i in order if i not in left_out]
+    bands = [order[band * count : (band + 1) * count] for band in range(size)]
+    for band in bands:
+        rng.shuffle(band)
+    return [[examples[band[i]] for band in bands] for i in range(count)]
+
+
+def pack(batch: Sequence[Tokens], filler: int, least: int = 0) -> Row:
+    """Lay examples end to end; every length is rounded up so that few shapes occur.
 
     Args:
         batch: the examples.
         filler: token id that fills the row up; it is never learned and never attended to.
+        least: tokens a row has at least.
     """
-    width = _up(max(len(tokens.ids) for tokens in batch))
+    width = _up(max(len(tokens.ids) for tokens in batch), ROUND_LINE)
     ids: list[int] = []
     positions: list[int] = []
     learn: list[int] = []
@@ -141,8 +159,8 @@ def pack(batch: Sequence[Tokens], filler: int) -> Row:
         labels += tokens.ids[tokens.start :]
         gather += [*range(offset, offset + length), *[0] * (width - length)]
         back += range(line * width, line * width + length)
-    rest = _up(len(ids)) - len(ids)
-    idle = _up(len(learn)) - len(learn)
+    rest = _up(max(len(ids), least), ROUND_ROW) - len(ids)
+    idle = _up(len(learn), ROUND_LEARN) - len(learn)
     return Row(
         torch.tensor([ids + [filler] * rest]),
         torch.tensor([positions + [0] * rest]),
@@ -152,8 +170,8 @@ def pack(batch: Sequence[Tokens], filler: int) -> Row:
     )
 
 
-def _up(length: int) -> int:
-    return length + -length % ROUND
+def _up(length: int, multiple: int) -> int:
+    return length + -length % multiple
 
 
 def attention(

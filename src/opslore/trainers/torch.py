@@ -24,7 +24,7 @@ from opslore.config import Train
 from opslore.errors import DataError
 from opslore.models import Base
 from opslore.trainers import checkpoint
-from opslore.trainers.packing import ATTENTION, Tokens, pack, tokenize
+from opslore.trainers.packing import ATTENTION, Tokens, pack, stratified, tokenize
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 """The matrices of a block that get an adapter (all of them: Dettmers et al. 2023, section 4)."""
@@ -48,6 +48,8 @@ class Run:
                 f"{dataset / 'train.jsonl'}: no training example",
                 hint="run `opslore prepare AGENT.yaml` and read its coverage table",
             )
+        mean = sum(len(tokens.ids) for tokens in self.examples) / len(self.examples)
+        self.least = round(mean * min(train.batch_size, len(self.examples)))
         self.device = _device()
         self.model = _adapted(train, base, self.device)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -70,13 +72,17 @@ class Run:
 
     def batches(self) -> Iterator[list[Tokens]]:
         """The batches from the current step on: shuffled per epoch, the same after a resume."""
-        size = self.train.batch_size
-        per_epoch = max(1, len(self.examples) // size)
+        size = min(self.train.batch_size, len(self.examples))
+        per_epoch = len(self.examples) // size
+        done = -1
         for step in range(self.step, self.train.iters):
             epoch, place = divmod(step, per_epoch)
-            order = list(range(len(self.examples)))
-            random.Random(f"{self.train.seed}/{epoch}").shuffle(order)
-            yield [self.examples[i] for i in order[place * size : (place + 1) * size]]
+            if epoch != done:
+                rng = random.Random(f"{self.train.seed}/{epoch}")
+                order = stratified(self.examples, size, rng)
+                rng.shuffle(order)
+                done = epoch
+            yield order[place]
 
 
 def fit(
@@ -169,7 +175,7 @@ def _refresh(run: Run) -> None:
 
 def _loss(run: Run, batch: list[Tokens]) -> torch.Tensor:
     """Mean cross-entropy over the completions' tokens only."""
-    row = pack(batch, filler=run.tokenizer.eos_token_id or 0)
+    row = pack(batch, run.tokenizer.eos_token_id or 0, run.least)
     model = run.model.get_base_model()
     hidden = model.model(
         input_ids=row.ids.to(run.device),

@@ -1,0 +1,89 @@
+"""`make bench-quality`: the whole flow on two runbooks; a table for people, one JSON line last.
+
+The example is the one `make demo` trains; the benchmark is the shared OpenShift runbook. What was
+made before is found again in ./runs, so a second run only prints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from opslore import config, machine, progress, steps
+from opslore.cards import Adapter, Evaluation
+from opslore.evaluation.scores import summary
+from opslore.evaluation.table import table
+
+ROOT = Path(__file__).parents[2]
+
+
+def shared() -> Path:
+    """The shared runbook that nobody here wrote."""
+    named = os.environ.get("OPSLORE_SHARED_DATA", "")
+    return (Path(named) if named else ROOT.parent / "shared" / "data") / "runbooks"
+
+
+def agents() -> dict[str, config.Agent]:
+    """The example as it is, and the same settings on the OpenShift runbook."""
+    example = config.load(ROOT / "agents" / "sre.yaml")
+    runbook = shared() / "openshift-RUNBOOK.md"
+    if not runbook.is_file():
+        sys.exit(f"{runbook} is not there: set OPSLORE_SHARED_DATA to the folder that has it")
+    other = example.model_copy(
+        update={
+            "name": "bench-openshift",
+            "collect": [config.RunbookSource(path=str(runbook))],
+        }
+    )
+    return {"example": example, "openshift": other}
+
+
+def measure(agent: config.Agent) -> tuple[Evaluation, float]:
+    """Run the flow up to the evaluation; minutes are those of training and of asking the model."""
+    corpus = steps.collect(agent)
+    dataset = steps.prepare(agent, corpus)
+    adapter: Adapter = steps.train(agent, dataset)
+    bundle = steps.export(agent, adapter)
+    evaluation = steps.evaluate(agent, dataset, bundle)
+    folder = steps.store_of(agent).path(evaluation)
+    rows = [json.loads(line) for line in (folder / "results.jsonl").open(encoding="utf-8")]
+    return evaluation, (adapter.seconds + sum(row["seconds"] for row in rows)) / 60
+
+
+def main() -> None:
+    """Measure both and print."""
+    machine.quiet()
+    machine.tune()
+    console = Console(width=150)
+    out: dict[str, dict[str, float]] = {}
+    said = ""
+
+    def show(what: str, done: int, total: int, note: str) -> None:
+        nonlocal said
+        line = f"{what} {10 * done // max(total, 1)}0 % {note.split()[0] if note else ''}"
+        if line != said:
+            said = line
+            print(line, file=sys.stderr, flush=True)
+
+    with progress.listening(show):
+        for name, agent in agents().items():
+            evaluation, minutes = measure(agent)
+            console.rule(name)
+            console.print(evaluation.headline)
+            console.print(table(evaluation))
+            for gate in evaluation.gates:
+                console.print(
+                    f"{'pass' if gate.passed else 'FAIL'} {gate.name} {gate.title}: "
+                    f"{gate.measured}, needs {gate.threshold}",
+                    markup=False,
+                )
+            out[name] = {**summary(evaluation), "minutes": round(minutes, 1)}
+    print(json.dumps(out))
+
+
+if __name__ == "__main__":
+    main()
