@@ -75,13 +75,13 @@ class Prepare(Section):
     """Share of training prompts without entries, so that a bare `ollama run` is useful."""
     unknown: Annotated[float, Field(ge=0, le=1)] = 0.25
     """Share of training prompts whose right answer is to escalate."""
-    phrasings: Annotated[int, Field(ge=1, le=64)] = 14
+    phrasings: Annotated[int, Field(ge=1, le=64)] = 10
     """Training questions per alert."""
-    s1: Annotated[int, Field(ge=1)] = 200
+    s1: Annotated[int, Field(ge=1)] = 120
     """S1 test prompts, spread evenly over the trained alerts."""
-    s2: Annotated[int, Field(ge=0)] = 60
+    s2: Annotated[int, Field(ge=0)] = 40
     """S2 test prompts."""
-    s3: Annotated[int, Field(ge=0)] = 120
+    s3: Annotated[int, Field(ge=0)] = 100
     """S3 test prompts."""
     paraphraser: Paraphraser | None = None
     """Optional endpoint that writes more phrasings."""
@@ -92,11 +92,11 @@ class Train(Section):
 
     backend: str = "torch"
     """`torch`, or a dotted path to a module of your own."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1.5e-3
     """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Examples per optimiser step."""
-    iters: Annotated[int, Field(ge=1)] = 400
+    iters: Annotated[int, Field(ge=1)] = 300
     """Optimiser steps."""
     lora_layers: Annotated[int, Field(ge=1)] = 16
     """Transformer blocks that get an adapter, counted from the last."""
@@ -153,11 +153,11 @@ class Evaluate(Section):
     """Where the bundle is asked: `llamacpp` in process, or a dotted path."""
     max_tokens: Annotated[int, Field(ge=8, le=2048)] = 160
     """Longest reply in tokens."""
-    parity: Annotated[int, Field(ge=0)] = 60
+    parity: Annotated[int, Field(ge=0)] = 50
     """Prompts asked of both the trained weights and the GGUF (G7)."""
-    base: Annotated[int, Field(ge=0)] = 100
+    base: Annotated[int, Field(ge=0)] = 40
     """S1 prompts asked of the untrained base model (G4)."""
-    closed: Annotated[int, Field(ge=0)] = 100
+    closed: Annotated[int, Field(ge=0)] = 40
     """S1 prompts asked without runbook entries (closed book)."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
     """Bootstrap resamples, clustered by alert."""

@@ -181,9 +181,11 @@ class Index:
 
 def _fields(e: Entry) -> list[str]:
     # The name counts three times: it is the one thing a pager line always carries.
-    return (
+    said = (
         terms(e.title) * 3 + terms(e.section) + terms(e.symptoms) + terms(" ".join(e.commands[:3]))
     )
+    # BM25 divides by the mean length: an alert whose name is only signs still needs one term.
+    return said or [e.id]
 
 
 class _Bm25:

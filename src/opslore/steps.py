@@ -119,6 +119,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
         "export": agent.export.model_dump(),
         "name": agent.name,
         "system": agent.system_prompt,
+        "num_predict": agent.evaluate.max_tokens,
     }
 
     def make(work: Path) -> dict[str, Any]:
@@ -193,6 +194,7 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
     Raises:
         GateFailed: the evaluation did not pass.
     """
+    from opslore.evaluation.scores import summary
     from opslore.release import archive, record
     from opslore.release.version import version as named
 
@@ -211,9 +213,8 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
             folder / ADAPTERS,
         )
         model = archive.pack(home.path(bundle), SHIPPED, folder / MODEL)
-        run_id = record.register(
-            agent, (corpus, dataset, adapter, bundle, evaluation), version, (adapters, model)
-        )
+        cards = (corpus, dataset, adapter, bundle, evaluation)
+        run_id = record.register(agent, cards, version, (adapters, model), summary(evaluation))
         return {
             "version": version,
             "agent": agent.name,

@@ -24,8 +24,8 @@ TEMPLATES = [
     "kubectl get pods -n <namespace> -o wide",
     "kubectl get nodes",
     "kubectl logs $POD -n $NAMESPACE --tail=50 | grep -E 'error|fail'",
-    'psql -c "SELECT 1 WHERE x = \'\\n\';"',
-    "cat <<'EOF' | kubectl apply -f -\n{\"kind\": \"Größe\", \"n\": [1, 2]}\nEOF",
+    "psql -c \"SELECT 1 WHERE x = '\\n';\"",
+    'cat <<\'EOF\' | kubectl apply -f -\n{"kind": "Größe", "n": [1, 2]}\nEOF',
     "flux reconcile kustomization <name> --with-source",
     "flux reconcile kustomization <name>",
     r"awk '{print $1}' /etc/hosts \ ^.*+?()[]{}",
@@ -127,7 +127,9 @@ def test_the_grammar_and_accepts_agree(data: st.DataObject) -> None:
         text = filled(text, [data.draw(VALUES) for _ in holes(text)])
     if data.draw(st.booleans()):
         at = data.draw(st.integers(0, len(text)))
-        text = text[:at] + data.draw(st.sampled_from(["", " ", "x", "-", '"', "\n"])) + text[at + 1 :]
+        text = (
+            text[:at] + data.draw(st.sampled_from(["", " ", "x", "-", '"', "\n"])) + text[at + 1 :]
+        )
     assert bool(WALKER.pattern.fullmatch(text)) == catalogue.accepts(KNOWN, text)
 
 
@@ -136,7 +138,9 @@ def test_the_schema_lets_the_same_replies_through() -> None:
     ways = limit["properties"]["command"]["anyOf"]
 
     def valid(text: str) -> bool:
-        return any(text in w.get("enum", []) or re.search(w.get("pattern", "$^"), text) for w in ways)
+        return any(
+            text in w.get("enum", []) or re.search(w.get("pattern", "$^"), text) for w in ways
+        )
 
     json.dumps(limit)
     assert all(valid(text) for text in (*TEMPLATES, ESCALATE))

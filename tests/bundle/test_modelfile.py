@@ -22,7 +22,7 @@ SMOLLM2 = (
 DEFAULT = "<|im_start|>system\nYou are a helpful AI assistant<|im_end|>\n"
 
 CONVERSATIONS = {
-    "alert": [("system", "You are an SRE.\nBe short."), ("user", "Pod {{ down }}?\n\"x\"")],
+    "alert": [("system", "You are an SRE.\nBe short."), ("user", 'Pod {{ down }}?\n"x"')],
     "no system": [("user", "Pod down?")],
     "longer": [
         ("system", "S"),

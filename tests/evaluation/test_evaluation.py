@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from rich.console import Console
 
 from opslore import models, store
 from opslore.bundle import catalogue
-from opslore.cards import Evaluation, Example, Message, Result
+from opslore.cards import Evaluation, Example, Message, Result, Score
 from opslore.config import Agent
 from opslore.errors import DataError, IntegrityError, MissingInput
 from opslore.evaluation import run
 from opslore.evaluation.scores import COLUMNS, find, headline, summary
-from opslore.evaluation.table import table
+from opslore.evaluation.table import interval, table
 from opslore.servers import llamacpp
 
 Folders = tuple[Path, Path]
@@ -187,13 +188,27 @@ def test_templates_of_gguf_and_trained_model(made: Folders, tmp_path: Path) -> N
 
 
 def test_the_table_fits_a_terminal_and_shows_every_column(whole: Whole) -> None:
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(table(card(whole[0])))
     text = console.export_text()
     assert all(column in text for column in COLUMNS if column != "constrained")
     assert all(name in text for name in ("S1_low", "S2", "S3_error", "S6 webhook", "unsafe"))
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     assert "…" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.93, 0.881, 0.957, ".88-.96"),
+        (1.0, 0.984, 1.0, ".98-1.0"),
+        (0.0, 0.0, 0.02, ".00-.02"),
+        (-0.2, -0.35, 0.0, "± .20"),
+    ],
+)
+def test_error_bars_as_text(value: float, low: float, high: float, text: str) -> None:
+    bars = {"value": value, "low": low, "high": high}
+    assert interval(Score(name="x", column="c", split="s1", right=0, n=9, **bars)) == text
 
 
 def test_summary_has_the_names_a_benchmark_reads(whole: Whole) -> None:

@@ -29,7 +29,9 @@ CONVERSATIONS = [
     [Message(role="user", content="What is 2+2?")],
     [
         Message(role="system", content="You are an SRE. Answer with one command."),
-        Message(role="user", content="PodCrashLooping: größer  als\n\n\t'3' {\"pod\": \"web-12345\"}"),
+        Message(
+            role="user", content='PodCrashLooping: größer  als\n\n\t\'3\' {"pod": "web-12345"}'
+        ),
     ],
     [
         Message(role="system", content="Short."),
@@ -82,6 +84,13 @@ def test_a_tiny_model_says_the_same_in_both(
 @pytest.fixture(scope="module")
 def server(smollm2_f16: Path) -> Iterator[Server]:
     with Server(smollm2_f16, context=512) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def tiny(tiny_llama: models.Base) -> Iterator[Server]:
+    assert tiny_llama.gguf is not None
+    with Server(tiny_llama.gguf, context=512) as loaded:
         yield loaded
 
 
@@ -139,10 +148,10 @@ def test_confidence_is_the_geometric_mean_of_the_probabilities(smollm2: models.B
     assert reply.confidence == pytest.approx(math.exp(mean), abs=0.02)
 
 
-def test_many_conversations_come_back_in_order(server: Server) -> None:
+def test_many_conversations_come_back_in_order(tiny: Server) -> None:
     heard: list[int] = []
-    said = list(server.chat_many(CONVERSATIONS * 2, max_tokens=4, progress=heard.append))
-    alone = [server.chat(turns, max_tokens=4).text for turns in CONVERSATIONS]
+    said = list(tiny.chat_many(CONVERSATIONS * 2, max_tokens=4, progress=heard.append))
+    alone = [tiny.chat(turns, max_tokens=4).text for turns in CONVERSATIONS]
     assert [reply.text for reply in said] == alone * 2
     assert heard == [1, 2, 3, 4, 5, 6]
 
@@ -156,17 +165,17 @@ def test_slots_answer_in_order_too(tiny_llama: models.Base, tmp_path: Path) -> N
     assert [reply.text for reply in many] == alone * 3
 
 
-def test_a_prompt_beyond_the_context_is_an_error_not_a_cut(server: Server) -> None:
+def test_a_prompt_beyond_the_context_is_an_error_not_a_cut(tiny: Server) -> None:
     with pytest.raises(DataError, match="need 600 tokens, the context has 512") as caught:
-        server.complete(" word" * 600)
+        tiny.complete(" word" * 600)
     assert "prepare.entries" in caught.value.hint
     with pytest.raises(DataError, match="the context has 512"):
-        server.complete(" word" * 508, max_tokens=40)
+        tiny.complete(" word" * 508, max_tokens=40)
 
 
-def test_a_grammar_that_is_none_is_an_error(server: Server) -> None:
+def test_a_grammar_that_is_none_is_an_error(tiny: Server) -> None:
     with pytest.raises(DataError, match="cannot read the grammar"):
-        server.chat(CONVERSATIONS[0], grammar="root ::= (")
+        tiny.chat(CONVERSATIONS[0], grammar="root ::= (")
 
 
 def test_a_closed_server_does_not_answer(tiny_llama: models.Base, tmp_path: Path) -> None:

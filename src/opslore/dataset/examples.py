@@ -6,6 +6,7 @@ makes. The right entry is never forced in; when the index misses it, the right a
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -244,5 +245,6 @@ def prepare(
     index.write(work)
     store.write_rows(work / "documents.jsonl", documents)
     store.write_rows(work / "dropped.jsonl", dropped)
-    digest = store.sha256(work / "train.jsonl")
+    whole = "".join(store.sha256(work / f"{name}.jsonl") for name in splits)
+    digest = hashlib.sha256(whole.encode()).hexdigest()
     return {"splits": splits, "dropped": len(dropped), "digest": digest}

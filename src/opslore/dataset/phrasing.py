@@ -130,7 +130,7 @@ def _where(labels: dict[str, str], rng: random.Random) -> str:
         return ""
     shapes = ("{k} {v}", "{k} {v}", "{k}={v}", "the {v} {k}", "{v} ({k})", "{k}: {v}")
     words = [str(_pick(shapes, rng)).format(k=k.replace("_", " "), v=v) for k, v in labels.items()]
-    return " " + _pick(["in ", "on ", "for ", "at "], rng) + ", ".join(words)
+    return f" {_pick(['in', 'on', 'for', 'at'], rng)} {', '.join(words)}"
 
 
 def _webhook(
@@ -180,7 +180,8 @@ def _reword(text: str, side: Side, rng: random.Random) -> str:
     found = [k for k in table if re.search(rf"\b{re.escape(k)}\b", text, re.IGNORECASE)]
     for key in sorted(rng.sample(found, min(4, len(found))), key=len, reverse=True):
         other = _pick(table[key], rng)
-        text = re.sub(rf"\b{re.escape(key)}\b", lambda _, o=other: o, text, flags=re.IGNORECASE)
+        literal = str(other).replace("\\", "\\\\")
+        text = re.sub(rf"\b{re.escape(key)}\b", literal, text, flags=re.IGNORECASE)
     return text
 
 
@@ -191,68 +192,11 @@ def _fragment(text: str, rng: random.Random) -> str:
     return " ".join(words[start : start + length]).strip(",;:. ")
 
 
-COMMON = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "and",
-        "or",
-        "of",
-        "to",
-        "in",
-        "on",
-        "for",
-        "is",
-        "are",
-        "was",
-        "be",
-        "been",
-        "with",
-        "from",
-        "that",
-        "this",
-        "it",
-        "its",
-        "as",
-        "at",
-        "by",
-        "when",
-        "not",
-        "no",
-        "more",
-        "than",
-        "has",
-        "have",
-        "can",
-        "cannot",
-        "will",
-        "which",
-        "while",
-        "after",
-        "before",
-        "into",
-        "their",
-        "there",
-        "any",
-        "all",
-        "one",
-        "alert",
-        "fires",
-        "firing",
-        "because",
-        "may",
-        "might",
-        "should",
-        "could",
-    ]
-)
-"""Words nobody types into a search box."""
-
-
 def _keywords(text: str, rng: random.Random) -> str:
+    """Four to six words of a text, without those nobody types into a search box."""
     words = [w.strip("`'\",;:.()") for w in text.split()]
-    good = list(dict.fromkeys(w for w in words if len(w) > 2 and w.lower() not in COMMON))
+    common = frozenset(data("common"))
+    good = list(dict.fromkeys(w for w in words if len(w) > 2 and w.lower() not in common))
     count = min(len(good), rng.randrange(4, 7))
     chosen = set(rng.sample(range(len(good)), count))
     return " ".join(w for i, w in enumerate(good) if i in chosen)

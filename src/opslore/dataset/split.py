@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from opslore.cards import ESCALATE
@@ -38,15 +39,21 @@ def places(entries: Sequence[Entry], test: float, valid: float, seed: int) -> di
     names = clusters([e.title for e in entries])
     sections = {e.section for e in entries}
     far = {s for s in sections if len(sections) > 3 and share(f"section/{s}", seed) < test / 2}
+    answered = {names[e.title] for e in entries if e.answer != ESCALATE}
+    apart = {names[e.title] for e in entries if e.answer != ESCALATE and e.section in far}
     out: dict[str, Place] = {}
     for entry in entries:
-        u = share(names[entry.title], seed)
-        if entry.answer == ESCALATE:
-            out[entry.id] = "s3-none" if u < 0.5 else "train"
-        elif entry.section in far:
-            out[entry.id] = "s3-far"
+        name = names[entry.title]
+        u = share(name, seed)
+        none = entry.answer == ESCALATE
+        # Names near each other go the same way, also when only one has a command or is far.
+        held = 0.5 if none and name not in answered else test
+        if u < held or name in apart:
+            out[entry.id] = "s3-none" if none else "s3-far" if entry.section in far else "s2"
+        elif name in answered and u < test + valid:
+            out[entry.id] = "valid"
         else:
-            out[entry.id] = "s2" if u < test else "valid" if u < test + valid else "train"
+            out[entry.id] = "train"
     return out
 
 
@@ -67,21 +74,28 @@ def clusters(names: Sequence[str]) -> dict[str, str]:
 
 
 def _near_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    # Two names within distance 2 agree on one of three pieces up to a shift (pigeonhole), so only
-    # names that share a piece are compared: 10,000 names take seconds, not hours.
-    buckets: dict[str, list[str]] = {}
+    # Two edits leave one of a name's three pieces whole, at most two places off (pigeonhole), so
+    # only names that share a piece are compared: 10,000 names take seconds, not hours.
+    holders: dict[tuple[int, int, str], list[str]] = {}
     for name in names:
-        size = max(1, len(name) // 3)
-        for i in range(len(name) - size + 1):
-            if i < 3 or abs(i - size) <= 2 or i > len(name) - size - 3:
-                buckets.setdefault(name[i : i + size], []).append(name)
+        for number, (first, last) in enumerate(_pieces(len(name))):
+            holders.setdefault((len(name), number, name[first:last]), []).append(name)
     seen: set[tuple[str, str]] = set()
-    for bucket in buckets.values():
-        for i, a in enumerate(bucket):
-            for b in bucket[i + 1 :]:
-                if abs(len(a) - len(b)) <= NEAR and a != b:
-                    seen.add((min(a, b), max(a, b)))
+    for name in names:
+        for length in range(max(0, len(name) - NEAR), len(name) + 1):
+            for number, (first, last) in enumerate(_pieces(length)):
+                for at in range(max(0, first - NEAR), first + NEAR + 1):
+                    piece = name[at : at + last - first]
+                    for other in holders.get((length, number, piece), ()):
+                        if other != name:
+                            seen.add((min(name, other), max(name, other)))
     return sorted(pair for pair in seen if distance(*pair) <= NEAR)
+
+
+def _pieces(length: int) -> list[tuple[int, int]]:
+    """A name of this length in three pieces: (first, end) of each."""
+    cuts = [0, length // 3, 2 * length // 3, length]
+    return list(pairwise(cuts))
 
 
 def distance(a: str, b: str) -> int:

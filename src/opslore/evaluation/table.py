@@ -77,7 +77,7 @@ def table(evaluation: Evaluation) -> Table:
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=(0, 0, 0, 1),
         pad_edge=False,
         show_edge=False,
     )
@@ -115,10 +115,14 @@ def cell(evaluation: Evaluation, column: str, row: Row) -> Cell:
 
 
 def interval(score: Score) -> str:
-    """The error bar as `.88-.96`; a bound of one is `1.0`, so that all are of one width."""
+    """The error bar as `.88-.96`; as `± .12` for a score that may be negative."""
+    if score.low < 0:
+        half = max(score.value - score.low, score.high - score.value)
+        return f"± {half:.2f}".replace("0.", ".", 1)
     return f"{_short(score.low)}-{_short(score.high)}"
 
 
 def _short(bound: float) -> str:
+    # One character less for a bound of one keeps all error bars at one width.
     text = f"{bound:.2f}"
-    return text[:-1] if text in ("1.00", "-1.00") else text.replace("0.", ".", 1)
+    return "1.0" if text == "1.00" else text.removeprefix("0")

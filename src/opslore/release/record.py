@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from opslore.cards import Adapter, Bundle, Corpus, Dataset, Evaluation
 from opslore.config import Agent
-from opslore.evaluation.scores import summary
 from opslore.release import registry
 
 
@@ -13,6 +12,7 @@ def register(
     cards: tuple[Corpus, Dataset, Adapter, Bundle, Evaluation],
     version: str,
     digests: tuple[str, str],
+    scores: dict[str, float],
 ) -> str:
     """Register a blessed release with everything that went into it; returns the MLflow run id.
 
@@ -21,6 +21,7 @@ def register(
         cards: what the release was made from, in the order of the steps.
         version: the release's name.
         digests: SHA-256 of adapters.tar.gz and of ollama-model.tar.gz.
+        scores: the evaluation's numbers by metric name.
     """
     corpus, dataset, adapter, bundle, evaluation = cards
     params = {f"train.{key}": str(value) for key, value in agent.train.model_dump().items()}
@@ -41,7 +42,7 @@ def register(
         agent=agent.name,
         version=version,
         params=params,
-        metrics={**summary(evaluation), "train.loss": adapter.loss, "train.steps": adapter.steps},
+        metrics={**scores, "train.loss": adapter.loss, "train.steps": adapter.steps},
         tags=tags,
         source=f"opslore://{agent.name}/{version}/ollama-model.tar.gz",
         aliases=["candidate", "champion"],

@@ -40,14 +40,20 @@ def load(name: str) -> Trainer:
         MissingExtra: the trainer needs a package that is not installed.
     """
     path = f"opslore.trainers.{name}" if "." not in name else name
+    unknown = ConfigError(
+        f"no trainer {name!r}; there are {', '.join(BUILT_IN)}",
+        hint="set train.backend, or give the dotted path of a module of your own",
+    )
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise unknown
     try:
-        return cast(Trainer, importlib.import_module(path))
+        found = importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name is not None and (path == error.name or path.startswith(f"{error.name}.")):
-            raise ConfigError(
-                f"no trainer {name!r}; there are {', '.join(BUILT_IN)}",
-                hint="set train.backend, or give the dotted path of a module of your own",
-            ) from error
+            raise unknown from error
         raise MissingExtra(
             f"trainer {name!r} needs {error.name!r}", hint=f"pip install {error.name}"
         ) from error
+    if not (hasattr(found, "fit") and hasattr(found, "merge")):
+        raise unknown
+    return cast(Trainer, found)

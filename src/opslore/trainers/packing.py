@@ -107,11 +107,11 @@ def tokenize(tokenizer: Any, example: Example, max_length: int) -> Tokens:
 
 
 def turn_ends(tokenizer: Any) -> list[int]:
-    """Token ids that end a turn: the eos token, and Gemma's and ChatML's markers if known."""
+    """Token ids that end a turn: Gemma's, ChatML's and Llama's markers if known, and eos."""
     names = ["<end_of_turn>", "<|im_end|>", "<|eot_id|>"]
     known = tokenizer.get_vocab()
     ids = [known[name] for name in names if name in known]
-    return ids or ([tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else [])
+    return ids if tokenizer.eos_token_id is None else [*ids, tokenizer.eos_token_id]
 
 
 def _render(tokenizer: Any, turns: list[dict[str, str]], ask: bool) -> list[int]:

@@ -114,6 +114,8 @@ def fit(
         _refresh(run)
     every = max(1, train.iters // VALIDATIONS)
     for batch in run.batches():
+        if _stopped(run):
+            break
         began = time.monotonic()
         loss = _step(run, batch)
         run.step += 1
@@ -132,11 +134,8 @@ def fit(
         )
         if progress is not None:
             progress(run.step, train.iters, loss)
-        stop = bool(measure) and _stale(run)
-        if run.step % train.save_every == 0 or run.step == train.iters or stop:
+        if run.step % train.save_every == 0 or run.step == train.iters or _stopped(run):
             checkpoint.save(run)
-        if stop:
-            break
     return _finish(run, base)
 
 
@@ -198,7 +197,14 @@ def _validate(run: Run) -> float:
             tokens = sum(len(t.ids) - t.start for t in batch)
             total += float(_loss(run, batch)) * tokens
             count += tokens
-    return total / count
+    found = total / count
+    if not math.isfinite(found):
+        raise DataError(
+            f"step {run.step}: the validation loss is {found}",
+            hint="lower train.learning_rate; the last good checkpoint is kept",
+        )
+    run.best, run.worse = (found, 0) if found < run.best else (run.best, run.worse + 1)
+    return found
 
 
 def _rate(train: Train, step: int) -> float:
@@ -210,13 +216,9 @@ def _rate(train: Train, step: int) -> float:
     return train.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * share)))
 
 
-def _stale(run: Run) -> bool:
+def _stopped(run: Run) -> bool:
     """Whether the validation loss has not improved for `patience` validations."""
-    if run.valid_loss < run.best:
-        run.best, run.worse = run.valid_loss, 0
-    else:
-        run.worse += 1
-    return run.train.patience > 0 and run.worse >= run.train.patience
+    return 0 < run.train.patience <= run.worse
 
 
 def _adapted(train: Train, base: Base, device: torch.device) -> Any:
@@ -256,7 +258,11 @@ def _finish(run: Run, base: Base) -> dict[str, Any]:
         raise DataError("the adapter holds NaN or infinity", hint="lower train.learning_rate")
     for master, used in zip(run.master, run.used, strict=True):
         used.data = master.detach()
+    config = run.model.peft_config["default"]
+    # PEFT would write a set in any order, this machine's path, and a model card about both.
+    config.target_modules, config.base_model_name_or_path = sorted(PROJECTIONS), base.name
     run.model.save_pretrained(run.work / "adapter", safe_serialization=True)
+    (run.work / "adapter" / "README.md").unlink(missing_ok=True)
     store.write(run.work / "loss.jsonl", "".join(json.dumps(row) + "\n" for row in run.log))
     merge(base, run.work / "adapter", run.work / "merged")
     last = [row["loss"] for row in run.log[-20:]]

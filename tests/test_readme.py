@@ -1,0 +1,102 @@
+"""The README's commands work as printed, in a copy of the repository, in their order."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = """
+prepare: {phrasings: 6, s1: 40, s2: 8, s3: 20, valid: 0.02}
+train: {learning_rate: 2e-3, batch_size: 4, iters: 70, lora_layers: 16, lora_rank: 8, lora_alpha: 16}
+evaluate:
+  {base: 16, closed: 4, parity: 8, max_tokens: 80, resamples: 1000,
+   gate: {recall: 0, abstention: 1, false_escalation: 1, parity: 0, min_s1: 10, min_s3: 5}}
+"""
+"""The example made small: the same model and the same steps, fewer alerts, fewer prompts, a gate
+that only asks for a gain over the base model."""
+
+
+def commands() -> list[str]:
+    """The lines after `$ ` of the README's console blocks, without their comments."""
+    fences = [t for t in MarkdownIt().parse((ROOT / "README.md").read_text()) if t.type == "fence"]
+    lines = [line for t in fences if t.info == "console" for line in t.content.splitlines()]
+    return [line[2:].split("  #")[0].strip() for line in lines if line.startswith("$ ")]
+
+
+def demo_recipe() -> list[str]:
+    """What `make demo` runs, without the installation."""
+    recipe = (ROOT / "Makefile").read_text().split("\ndemo:")[1].split("\n\n")[0].splitlines()[1:]
+    return [line.strip().replace("$(BIN)/", "") for line in recipe]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's agents folder with the example made small."""
+    room = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "agents", room / "agents")
+    agent = room / "agents" / "sre.yaml"
+    kept = [
+        line
+        for line in agent.read_text().splitlines()
+        if not line.startswith(("prepare:", "train:", "evaluate:", "#"))
+    ]
+    agent.write_text("\n".join(kept) + SMALL)
+    runbook = room / "agents" / "RUNBOOK.md"
+    runbook.write_text("\n## ".join(runbook.read_text().split("\n## ")[:7]))
+    return room
+
+
+def run(line: str, where: Path) -> subprocess.CompletedProcess[str]:
+    """Run one line as a person would, with the project's programs first on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        shlex.split(line),
+        cwd=where,
+        env={**os.environ, "PATH": path, "OMP_WAIT_POLICY": "PASSIVE"},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+
+
+def test_readme_shows_commands() -> None:
+    assert any(line.startswith("opslore run") for line in commands())
+    assert [line.split()[:2] for line in demo_recipe()] == [["opslore", "run"], ["opslore", "ask"]]
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_runs(copy: Path) -> None:
+    for line in [*demo_recipe(), *commands()]:
+        done = run(line, copy)
+        assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    again = run("opslore run agents/sre.yaml --json", copy)
+    cards = json.loads(again.stdout)
+    release = next(card for card in cards if "adapters_sha256" in card)
+    assert release["blessed"]
+    assert (copy / "runs" / "agent-sre" / release["version"] / "ollama-model.tar.gz").is_file()
+    answer = run("opslore ask agents/sre.yaml --json KubePodCrashLooping", copy)
+    assert answer.returncode == 0, answer.stderr
+    assert "RUNBOOK.md" in answer.stdout
+
+
+def test_help_page_is_up_to_date() -> None:
+    from opslore.helppage import page
+
+    assert (ROOT / "docs" / "help.md").read_text() == page()
+
+
+def test_the_tree_of_the_readme_is_true() -> None:
+    tree = (ROOT / "README.md").read_text().split("```\nsrc/opslore/\n")[1].split("```")[0]
+    named = [line.split()[0] for line in tree.splitlines() if line.startswith("  ")]
+    assert [n for n in named if not (ROOT / "src" / "opslore" / n).exists()] == []
