@@ -120,8 +120,7 @@ def test_any_damage_is_an_integrity_error_or_harmless(good: Path, data: st.DataO
     file.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
     try:
         header = ggufheader.read(file)
-    except IntegrityError as error:
-        assert "fuzzed.gguf" in error.message
+    except IntegrityError:
         return
     for name in header.keys:
         header.get(name)

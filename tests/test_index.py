@@ -81,9 +81,7 @@ def test_what_people_type_finds_the_alert(index: Index, asked: str, found: str) 
 
 def test_words_splits_camel_case_acronyms_and_numbers() -> None:
     assert words("KubeHPAMaxed") == [*words("kubehpamaxed"), *words("kube hpa maxed")]
-    assert words("disk85full") == [*words("disk"), "85", *words("full")] or words("disk85full")[
-        1:
-    ] == ["disk", "85", "full"]
+    assert words("disk85full") == ["disk85ful", "disk", "85", "full"]
     assert words("pods restarting") == words("pod restarts")
 
 
@@ -163,8 +161,8 @@ def test_cover_falls_with_words_no_entry_knows(index: Index) -> None:
 
 
 def test_a_word_said_ten_times_counts_twice(index: Index) -> None:
-    twice = [h.score for h in index.search("clock clock")]
-    assert [h.score for h in index.search("clock " * 10)] == twice
+    once, twice, often = (index.search("root " * n)[0].score for n in (1, 2, 10))
+    assert often == twice == 2 * once > 0
 
 
 def test_the_answer_is_the_first_resolution_command_that_does_something() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from base_models import model_cache, smollm2, tiny_gemma, tiny_llama  # noqa: F401
 from safetensors.numpy import load_file, save_file
 
 from opslore import models
@@ -26,7 +25,8 @@ from opslore.errors import (
     OpsloreError,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytest_plugins = ["base_models"]
+
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -39,15 +39,12 @@ def download(repo: str, commit: str) -> Path:
     Raises:
         SourceError: the hub cannot be reached or refuses.
     """
-    from huggingface_hub import snapshot_download
-
-    wanted = {"repo_id": repo, "revision": commit, "allow_patterns": list(FILES)}
     with contextlib.suppress(OSError):
-        here = Path(snapshot_download(**wanted, local_files_only=True))
+        here = _snapshot(repo, commit, local=True)
         if _complete(here):
             return here
     try:
-        return Path(snapshot_download(**wanted))
+        return _snapshot(repo, commit, local=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise SourceError(
@@ -56,6 +53,14 @@ def download(repo: str, commit: str) -> Path:
             " licence; without a network use a bundled model or a folder",
             retryable=True,
         ) from error
+
+
+def _snapshot(repo: str, commit: str, local: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(
+        snapshot_download(repo, revision=commit, allow_patterns=list(FILES), local_files_only=local)
+    )
 
 
 def _complete(folder: Path) -> bool:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from base_models import model_cache, template, tiny_llama  # noqa: F401
+from base_models import template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,8 @@ from opslore.bundle import catalogue, gguf
 from opslore.cards import ESCALATE, Message
 from opslore.commands.holes import holes
 from opslore.servers.llamacpp import Server
+
+pytest_plugins = ["base_models"]
 
 TEMPLATES = [
     "kubectl get pods -n <namespace>",

@@ -11,12 +11,14 @@ from pathlib import Path
 import gguf as outside
 import numpy as np
 import pytest
-from base_models import model_cache, template, tiny_gemma, tiny_llama  # noqa: F401
+from base_models import template
 from safetensors.numpy import load_file, save_file
 
 from opslore import conversion, ggufheader, models
 from opslore.bundle import gguf
 from opslore.errors import ConfigError, DataError, IntegrityError, MissingExtra, MissingInput
+
+pytest_plugins = ["base_models"]
 
 ODD = "{% for m in messages %}{{ 'größer \\n \"' + m['content'] }}\n{% endfor %}\r\n\t "
 BOTH = pytest.mark.parametrize("which", ["tiny_llama", "tiny_gemma"])

@@ -8,14 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from base_models import (  # noqa: F401
-    model_cache,
-    smollm2,
-    smollm2_f16,
-    template,
-    tiny_gemma,
-    tiny_llama,
-)
+from base_models import template
 
 from opslore import models
 from opslore.bundle import gguf
@@ -23,6 +16,8 @@ from opslore.cards import Message
 from opslore.errors import DataError, IntegrityError, ServerError
 from opslore.servers import Reply
 from opslore.servers.llamacpp import Server
+
+pytest_plugins = ["base_models"]
 
 BOTH = pytest.mark.parametrize("which", ["tiny_llama", "tiny_gemma"])
 CONVERSATIONS = [

@@ -17,7 +17,7 @@ def test_a_name_is_a_module() -> None:
 
 
 def test_a_typo_gets_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match="no server 'lamacpp'; there are .*llamacpp") as caught:
+    with pytest.raises(ConfigError, match=r"no server 'lamacpp'; there are .*llamacpp") as caught:
         servers.load("lamacpp")
     assert caught.value.hint == "did you mean llamacpp?"
 
