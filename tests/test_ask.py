@@ -359,14 +359,14 @@ class TestJudge:
         assert found.why.startswith(why)
 
     @pytest.mark.parametrize(
-        ("confidence", "said"), [(answer.SURE - 0.01, "0.59"), (0.0, "0.00"), (None, "unknown")]
+        ("confidence", "said"), [(answer.SURE - 0.01, "0.74"), (0.0, "0.00"), (None, "unknown")]
     )
     def test_a_model_that_is_not_sure_goes_to_a_person(
         self, confidence: float | None, said: str
     ) -> None:
         found = judge("kubectl logs <pod> -n <namespace> --previous", confidence=confidence)
         assert found.escalate
-        assert found.why == f"the model is not sure: confidence {said}, at least 0.6 is asked"
+        assert found.why == f"the model is not sure: confidence {said}, at least 0.75 is asked"
         sure = judge("kubectl logs <pod> -n <namespace> --previous", confidence=answer.SURE)
         assert not sure.escalate
 

@@ -25,9 +25,10 @@ from opslore.evaluation.scorers import extract
 from opslore.index import Entry, Hit, Index
 from opslore.store import Store
 
-SURE = 0.6
+SURE = 0.75
 """Least confidence (geometric mean of the tokens' probabilities before the grammar) that is shown
-as an answer; below it the model preferred other words to this command."""
+as an answer; below it the model preferred other words to this command. The right answers of the
+example's model lie between 0.83 and 1.00, those of an untrained one mostly below 0.1."""
 
 _SAID = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._:/@-]*")
 _LABEL = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.+)", re.DOTALL)

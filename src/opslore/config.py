@@ -71,7 +71,7 @@ class Prepare(Section):
     """Runbook entries an open-book prompt shows."""
     order: Literal["rank", "random"] = "rank"
     """Order of the entries: the index's own rank, or shuffled (docs/LOG.md has the measurement)."""
-    closed_book: Annotated[float, Field(ge=0, le=1)] = 0.15
+    closed_book: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of training prompts without entries, so that a bare `ollama run` is useful."""
     unknown: Annotated[float, Field(ge=0, le=1)] = 0.25
     """Share of training prompts whose right answer is to escalate."""

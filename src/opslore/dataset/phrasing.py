@@ -129,7 +129,12 @@ def _where(labels: dict[str, str], rng: random.Random) -> str:
     if not labels:
         return ""
     shapes = ("{k} {v}", "{k} {v}", "{k}={v}", "the {v} {k}", "{v} ({k})", "{k}: {v}")
-    words = [str(_pick(shapes, rng)).format(k=k.replace("_", " "), v=v) for k, v in labels.items()]
+    words = []
+    for name, value in labels.items():
+        shape = str(_pick(shapes, rng))
+        # A label written as a label keeps its name; in plain words it is said as people say it.
+        said = name if "{k}=" in shape or "{k}:" in shape else name.replace("_", " ")
+        words.append(shape.format(k=said, v=value))
     return f" {_pick(['in', 'on', 'for', 'at'], rng)} {', '.join(words)}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from opslore import commands
+from opslore import commands, prompt
 from opslore.cards import ESCALATE, Example
 from opslore.index import Entry, Index
 
@@ -13,9 +13,13 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def bm25(example: Example, index: Index) -> str:
-    """The answer of the index's first entry, its holes filled from the question's labels."""
+    """The answer of the index's first entry, filled from the labels a program can read.
+
+    That is what opslore itself writes into the prompt; values given in plain words ("the api pod
+    of checkout") are beyond a search.
+    """
     hits = index.search(example.question, k=1, without=example.hidden)
-    return _filled(hits[0].entry, example.labels) if hits else ESCALATE
+    return _filled(hits[0].entry, prompt.labels(example.question)) if hits else ESCALATE
 
 
 class Names:
@@ -32,7 +36,7 @@ class Names:
         hidden = set(example.hidden)
         for name, entry in self.names:
             if name in question and entry.id not in hidden:
-                return _filled(entry, example.labels)
+                return _filled(entry, prompt.labels(example.question))
         return ESCALATE
 
 
