@@ -14,7 +14,9 @@ def shared_data() -> Path:
     named = os.environ.get("OPSLORE_SHARED_DATA", "")
     folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
-        message = f"{folder} is not there: set OPSLORE_SHARED_DATA to the folder with the real runbooks"
+        message = (
+            f"{folder} is not there: set OPSLORE_SHARED_DATA to the folder with the real runbooks"
+        )
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)

@@ -85,7 +85,9 @@ def runbook() -> str:
         if part != section:
             parts.append(f"## {part}\n")
             section = part
-        parts.append(f"### Alert: {title}\n\n**Severity:** warning\n\n**Symptoms:**\n- {symptoms}\n")
+        parts.append(
+            f"### Alert: {title}\n\n**Severity:** warning\n\n**Symptoms:**\n- {symptoms}\n"
+        )
         if command:
             look = f"kubectl get events -A --field-selector reason={title}"
             parts.append(f"**Investigation:**\n```bash\n{look}\n```\n")
@@ -133,7 +135,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
         return call(world(tmp_path_factory.mktemp("flow")), "run", "tiny.yaml")
 
 
-@pytest.fixture()
+@pytest.fixture
 def there(flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the finished flow's folder, as the working folder."""
     folder = tmp_path / "world"

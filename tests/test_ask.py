@@ -108,7 +108,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Agent:
     return settings
 
 
-@pytest.fixture()
+@pytest.fixture
 def file(agent: Agent, tmp_path: Path) -> str:
     path = tmp_path / "parrot.yaml"
     path.write_text(json.dumps(agent.model_dump(mode="json")))
@@ -221,8 +221,7 @@ class TestCommand:
     ) -> None:
         assert cli.main(["ask", file, DISK, "--label", "payments"]) == 2
         assert capsys.readouterr().err == (
-            "error: --label 'payments': not a label\n"
-            "hint: write it as --label namespace=payments\n"
+            "error: --label 'payments': not a label\nhint: write it as --label namespace=payments\n"
         )
 
     def test_a_released_model_needs_no_note(
@@ -266,7 +265,9 @@ HITS = [
 ]
 
 
-def judge(reply: str, question: str = "it broke", confidence: float | None = 0.99, **labels: str) -> Any:
+def judge(
+    reply: str, question: str = "it broke", confidence: float | None = 0.99, **labels: str
+) -> Any:
     return answer.judge(reply, confidence, HITS, question, labels)
 
 

@@ -53,10 +53,24 @@ class TestStart:
         code, out, _ = say(capsys, "--help")
         assert code == 0
         names = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
-        assert names == (
-            "run collect prepare train export evaluate publish deploy ask trace report init doctor"
-            " status ls show"
-        ).split()
+        assert names == [
+            "run",
+            "collect",
+            "prepare",
+            "train",
+            "export",
+            "evaluate",
+            "publish",
+            "deploy",
+            "ask",
+            "trace",
+            "report",
+            "init",
+            "doctor",
+            "status",
+            "ls",
+            "show",
+        ]
         assert "..." not in out.partition("Commands:")[2]
         for name in names:
             code, out, _ = say(capsys, name, "--help")
@@ -66,7 +80,9 @@ class TestStart:
     def test_the_version_is_the_stores(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert say(capsys, "--version")[:2] == (0, f"opslore {store.VERSION}\n")
 
-    @pytest.mark.parametrize("arguments", [["nope"], ["run"], ["run", "a", "b"], ["ls", "a", "--no"]])
+    @pytest.mark.parametrize(
+        "arguments", [["nope"], ["run"], ["run", "a", "b"], ["ls", "a", "--no"]]
+    )
     def test_a_wrong_call_is_exit_2(
         self, arguments: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -151,14 +167,16 @@ class TestMistakes:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         path = tmp_path / "sre.yaml"
-        path.write_text(f"name: sre\nstore: {tmp_path}/runs\ncollect: [{{path: {tmp_path}/no.md}}]\n")
+        path.write_text(
+            f"name: sre\nstore: {tmp_path}/runs\ncollect: [{{path: {tmp_path}/no.md}}]\n"
+        )
         code, out, err = say(capsys, "collect", str(path))
         assert (code, out) == (66, "")
         assert err.startswith(f"error: {tmp_path}/no.md: ")
         assert "No such file or directory" in err
 
     def test_a_backend_that_does_not_exist(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         text = Path("tiny.yaml").read_text()
         Path("tiny.yaml").write_text(text.replace("train: {", "train: {backend: pytroch, "))
@@ -166,9 +184,7 @@ class TestMistakes:
         assert code == 2
         assert "no trainer 'pytroch'; there are torch" in err
 
-    def test_a_disk_that_refuses(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
-    ) -> None:
+    def test_a_disk_that_refuses(self, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, _, err = say(capsys, "report", "tiny.yaml", "--out", "RUNBOOK.md/report.html")
         assert code == 1
         assert err.startswith("error: RUNBOOK.md: ")
@@ -176,8 +192,8 @@ class TestMistakes:
 
 
 class TestBug:
-    @pytest.fixture()
-    def broken(self, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    @pytest.fixture
+    def broken(self, there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A trainer of somebody's own that fails in a way nobody foresaw."""
         (there / "mine").mkdir()
         (there / "mine" / "broken.py").write_text(
@@ -221,10 +237,14 @@ class TestBug:
 
 
 class TestFlow:
-    def test_every_step_says_one_line_and_the_gate_refuses(self, flow: Flow) -> None:  # noqa: F811
+    def test_every_step_says_one_line_and_the_gate_refuses(self, flow: Flow) -> None:
         assert flow.code == 3, flow.err
         lines = flow.out.splitlines()
-        steps_said = [line.split()[0] for line in lines if re.match(r"(collect|prepare|train|export|evaluate) ", line)]
+        steps_said = [
+            line.split()[0]
+            for line in lines
+            if re.match(r"(collect|prepare|train|export|evaluate) ", line)
+        ]
         assert steps_said == ["collect", "prepare", "train", "export", "evaluate"]
         assert lines[0].startswith("collect   16 alerts, 0 dropped")
         assert "\nS1 " in flow.out
@@ -232,7 +252,7 @@ class TestFlow:
         assert re.search(r"^FAIL  G1  recall: ", flow.out, re.MULTILINE)
         assert "next: opslore ask" not in flow.out
 
-    def test_stderr_holds_progress_and_the_reasons_and_no_chatter(self, flow: Flow) -> None:  # noqa: F811
+    def test_stderr_holds_progress_and_the_reasons_and_no_chatter(self, flow: Flow) -> None:
         known = re.compile(
             r"(collect|prepare|train|export|evaluate|publish) \d+(/\d+)? .*"
             r"|error: \d of the gates failed|FAIL G\d .*|hint: `opslore report tiny.yaml` .*"
@@ -242,7 +262,7 @@ class TestFlow:
         assert re.findall(r"^FAIL (G\d)", flow.err, re.MULTILINE) == failed
         assert len(failed) > 1
 
-    def test_the_second_run_makes_nothing_anew(self, flow: Flow) -> None:  # noqa: F811
+    def test_the_second_run_makes_nothing_anew(self, flow: Flow) -> None:
         home = store.Store(flow.folder / "runs", "tiny")
         before = {path: path.stat().st_mtime_ns for path in home.home.rglob("*") if path.is_file()}
         again = call(flow.folder, "run", "tiny.yaml", "--json")
@@ -256,7 +276,7 @@ class TestFlow:
 
     @pytest.mark.parametrize("command", ["collect", "prepare", "train", "export"])
     def test_a_single_step_finds_its_inputs(
-        self, command: str, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, command: str, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         code, out, _ = say(capsys, command, "tiny.yaml", "--json")
         assert code == 0
@@ -264,7 +284,7 @@ class TestFlow:
         assert json.loads(out)["uri"].startswith(f"tiny/{kind}/")
 
     def test_collect_prints_the_coverage(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         _, out, _ = say(capsys, "collect", "tiny.yaml")
         assert re.search(r"alerts +16\b", out)
@@ -274,7 +294,7 @@ class TestFlow:
         assert Path(out.rsplit("all of it: ")[1].strip()).is_file()
 
     def test_prepare_prints_the_splits_and_what_was_dropped(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         _, out, _ = say(capsys, "prepare", "tiny.yaml")
         card = steps.store_of(config.load(Path("tiny.yaml"))).latest(Dataset)
@@ -284,7 +304,7 @@ class TestFlow:
             assert "dropped: " in out
 
     def test_evaluate_prints_the_table_and_exits_3(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         code, out, err = say(capsys, "evaluate", "tiny.yaml")
         assert code == 3
@@ -296,14 +316,14 @@ class TestFlow:
         assert "FAIL G1 recall: " in err
 
     def test_publish_refuses_what_the_gate_refuses(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         code, out, err = say(capsys, "publish", "tiny.yaml")
         assert (code, out) == (3, "")
         assert "FAIL G1 recall: " in err
 
     def test_an_evaluation_of_another_bundle_is_not_published(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         shutil.rmtree("runs/tiny/evaluation")
         code, _, err = say(capsys, "publish", "tiny.yaml")
@@ -311,8 +331,8 @@ class TestFlow:
         assert "was never evaluated\nhint: run `opslore evaluate tiny.yaml` first" in err
 
 
-@pytest.fixture()
-def released(there: Path) -> Flow:  # noqa: F811
+@pytest.fixture
+def released(there: Path) -> Flow:
     """The flow published and deployed, as if its evaluation had passed."""
     agent = config.load(Path("tiny.yaml"))
     home = steps.store_of(agent)
@@ -327,7 +347,7 @@ def released(there: Path) -> Flow:  # noqa: F811
 
 class TestReleased:
     def test_the_release_goes_all_the_way(
-        self, released: Flow, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, released: Flow, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         version = json.loads(released.out)["version"]
         assert released.err == ""
@@ -353,9 +373,7 @@ class TestReleased:
 
 
 class TestBeside:
-    def test_init_then_doctor(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
-    ) -> None:
+    def test_init_then_doctor(self, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = say(capsys, "init", "agents/new.yaml")
         assert code == 0
         assert out == (
@@ -370,9 +388,7 @@ class TestBeside:
             "hint: choose another path, or edit agents/new.yaml: nothing was changed\n",
         )
 
-    def test_a_healthy_agent_passes(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
-    ) -> None:
+    def test_a_healthy_agent_passes(self, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = say(capsys, "doctor", "tiny.yaml", "--json")
         assert code == 0, out
         found = {check["name"]: check for check in json.loads(out)}
@@ -385,7 +401,7 @@ class TestBeside:
         assert found["stopped runs"]["state"] == "ok"
 
     def test_what_is_wrong_fails_with_what_mends_it(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         Path("bad.yaml").write_text(
             "name: tiny\nbase_model: smollm\nstore: RUNBOOK.md/runs\n"
@@ -421,7 +437,7 @@ class TestBeside:
             assert checklist._memory(135_000_000).state == state
 
     def test_status_follows_the_settings(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def states() -> list[tuple[str, str]]:
             rows = json.loads(say(capsys, "status", "tiny.yaml", "--json")[1])
@@ -434,13 +450,15 @@ class TestBeside:
         todo = [(name, "to do") for name in ("train", "export", "evaluate", "publish", "deploy")]
         assert states() == [*done[:2], *todo]
         with Path("RUNBOOK.md").open("a") as file:
-            file.write("\n### Alert: New\n\n**Symptoms:**\n- new\n\n**Resolution:**\n```\nls -l\n```\n")
+            file.write(
+                "\n### Alert: New\n\n**Symptoms:**\n- new\n\n**Resolution:**\n```\nls -l\n```\n"
+            )
         assert states()[0] == ("collect", "to do")
         assert not Path("runs/tiny/.work").exists() or not list(Path("runs/tiny/.work").iterdir())
         assert "to do" in say(capsys, "status", "tiny.yaml")[1]
 
     def test_ls_lists_the_cards_in_order(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         lines = say(capsys, "ls", "tiny.yaml")[1].splitlines()
         assert [line.split()[1] for line in lines] == [
@@ -460,7 +478,7 @@ class TestBeside:
         assert say(capsys, "report", str(path))[0] == 2
 
     def test_show_finds_cards_and_alerts(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         bundle = steps.store_of(config.load(Path("tiny.yaml"))).latest(Bundle)
         for name in ("bundle", bundle.id, bundle.id[:10]):
@@ -474,7 +492,7 @@ class TestBeside:
         assert re.search(r"resolution \(line \d+, destructive\)\n    kubectl delete pvc", out)
 
     def test_show_of_something_unknown_names_the_nearest(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         code, out, err = say(capsys, "show", "tiny.yaml", "NodeDiskFul")
         assert (code, out) == (65, "")
@@ -499,7 +517,7 @@ class TestBeside:
         ],
     )
     def test_trace_leads_to_the_line(
-        self, what: str, alert: str, command: str, there: Path,  # noqa: F811
+        self, what: str, alert: str, command: str, there: Path,
         capsys: pytest.CaptureFixture[str],
     ) -> None:  # fmt: skip
         code, out, _ = say(capsys, "trace", "tiny.yaml", what, "--json")
@@ -519,14 +537,14 @@ class TestBeside:
         assert "not released" in text
 
     def test_trace_of_a_command_nobody_wrote(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         code, _, err = say(capsys, "trace", "tiny.yaml", "kubectl delete namespace payments")
         assert code == 65
         assert "no alert of the runbook has the command" in err
 
     def test_trace_of_a_question_that_is_escalated(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         code, _, err = say(capsys, "trace", "tiny.yaml", "the filesystem of the node is full")
         assert code == 65
@@ -534,7 +552,7 @@ class TestBeside:
         assert "NodeDiskFull (RUNBOOK.md:" in err
 
     def test_trace_notices_another_gguf(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+        self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         home = steps.store_of(config.load(Path("tiny.yaml")))
         path = home.path(home.latest(Bundle)) / "model.gguf"
@@ -545,9 +563,7 @@ class TestBeside:
         assert code == 4
         assert f"{path} has sha256 {store.sha256(path)}, its card says" in err
 
-    def test_report_writes_one_page(
-        self, there: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
-    ) -> None:
+    def test_report_writes_one_page(self, there: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = say(capsys, "report", "tiny.yaml", "--out", "pages/tiny.html")
         assert code == 0
         assert out == "wrote pages/tiny.html: corpus, dataset, adapter, bundle, evaluation\n"
@@ -567,7 +583,7 @@ def _id(alert: str) -> str:
 
 class TestStop:
     def test_ctrl_c_and_sigterm_end_a_training_that_goes_on_later(
-        self, flow: Flow, tmp_path: Path  # noqa: F811
+        self, flow: Flow, tmp_path: Path
     ) -> None:
         running: dict[signal.Signals, tuple[subprocess.Popen[str], Path]] = {}
         try:
@@ -598,7 +614,11 @@ class TestStop:
         )
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=30
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=30,
         )
         assert done.returncode == 143
         assert done.stderr == "stopped; resume with: opslore run x\n"
@@ -643,7 +663,7 @@ class TestConsole:
         console.say("a\x1b[2Jb\x07\tc\x9b")
         assert capsys.readouterr().out == "a[2Jb\tc\n"
 
-    def test_a_reader_that_leaves_is_no_error(self, flow: Flow) -> None:  # noqa: F811
+    def test_a_reader_that_leaves_is_no_error(self, flow: Flow) -> None:
         done = subprocess.run(
             f"'{sys.executable}' -m opslore show tiny.yaml NodeDiskFull | head -n 1",
             shell=True, cwd=flow.folder, capture_output=True, text=True, env=environment(),
@@ -652,11 +672,15 @@ class TestConsole:
         assert "Traceback" not in done.stderr
 
     def test_a_locale_without_utf8_prints_all_the_same(self, tmp_path: Path) -> None:
-        (tmp_path / "R.md").write_text("### Alert: Size\n\n**Symptoms:**\n- viel zu groß\n", "utf-8")
+        (tmp_path / "R.md").write_text(
+            "### Alert: Size\n\n**Symptoms:**\n- viel zu groß\n", "utf-8"
+        )
         (tmp_path / "a.yaml").write_text("name: a\ncollect: [{path: R.md}]\n")
         env = {**environment(), "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
         run = [sys.executable, "-m", "opslore"]
-        done = subprocess.run([*run, "collect", "a.yaml"], cwd=tmp_path, capture_output=True, env=env)
+        done = subprocess.run(
+            [*run, "collect", "a.yaml"], cwd=tmp_path, capture_output=True, env=env
+        )
         assert done.returncode == 0, done.stderr
         done = subprocess.run(
             [*run, "show", "a.yaml", "Size"], cwd=tmp_path, capture_output=True, env=env

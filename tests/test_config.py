@@ -104,7 +104,10 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path) -> None:
         ),
         ("", "sre.yaml: expected keys such as `name:` and `collect:`, found none"),
         ("- a\n- b\n", "sre.yaml: expected keys such as `name:` and `collect:`, found none"),
-        (LEAST + "train: &t {iters: 1}\nexport: *t\n", "sre.yaml: YAML aliases (*t) are not allowed"),
+        (
+            LEAST + "train: &t {iters: 1}\nexport: *t\n",
+            "sre.yaml: YAML aliases (*t) are not allowed",
+        ),
         (b"name: \xff\xfe\n", "sre.yaml: not UTF-8 text: invalid start byte at byte 6"),
         (
             "name: sre\ncollect: [\n",

@@ -21,7 +21,7 @@ from opslore.store import NotMade, Store
 FIELDS = {"documents": 1, "dropped": 0, "digest": "d"}
 
 
-@pytest.fixture()
+@pytest.fixture
 def home(tmp_path: Path) -> Store:
     return Store(tmp_path / "runs", "sre")
 
@@ -143,7 +143,10 @@ def test_a_torn_card_is_named_with_what_mends_it(home: Store) -> None:
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
-    spans = [Span(file="ü\n\r\u0085\u2028.md", first=1, last=2), Span(file="b", first=3, last=4, commit="c")]
+    spans = [
+        Span(file="ü\n\r\u0085\u2028.md", first=1, last=2),
+        Span(file="b", first=3, last=4, commit="c"),
+    ]
     store.write_rows(tmp_path / "rows.jsonl", spans)
     assert list(store.read_rows(tmp_path / "rows.jsonl", Span)) == spans
 

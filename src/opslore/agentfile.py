@@ -13,6 +13,11 @@ from opslore.errors import ConfigError
 
 
 def parse(path: Path, raw: bytes) -> dict[str, Any]:
+    """The file's keys and values; aliases are refused, they make small files expand to huge ones.
+
+    Raises:
+        ConfigError: not UTF-8, not YAML (with the line), an alias, or no mapping.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.events import AliasEvent

@@ -20,7 +20,8 @@ def page() -> str:
     for name in names:
         arguments = [name, "--help"] if name else ["--help"]
         text = runner.invoke(app, arguments, prog_name="opslore", terminal_width=100).output
-        parts.append(f"## opslore {name}\n\n```\n{text.strip()}\n```\n".replace("opslore \n", "opslore\n"))
+        title = f"opslore {name}".strip()
+        parts.append(f"## {title}\n\n```\n{text.strip()}\n```\n")
     return "\n".join(parts)
 
 

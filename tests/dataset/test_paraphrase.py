@@ -70,7 +70,11 @@ class Chat:
 
 def said(text: str) -> Answer:
     message = {"role": "assistant", "content": text}
-    return 200, {"Content-Type": "application/json"}, json.dumps({"choices": [{"message": message}]})
+    return (
+        200,
+        {"Content-Type": "application/json"},
+        json.dumps({"choices": [{"message": message}]}),
+    )
 
 
 def reworded(number: int, request: dict[str, Any]) -> Answer:
@@ -78,7 +82,7 @@ def reworded(number: int, request: dict[str, Any]) -> Answer:
     return said(f'"Hello, please have a look:\n {request["messages"][-1]["content"]}"')
 
 
-@pytest.fixture()
+@pytest.fixture
 def chat() -> Iterator[Callable[[Callable[[int, dict[str, Any]], Answer]], Chat]]:
     running: list[Chat] = []
 
@@ -122,7 +126,7 @@ def ask(url: str, work: Path, index: Index, rows: list[Example], **more: Any) ->
     return reword(index, rows)
 
 
-@pytest.fixture()
+@pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would have been waited."""
     waited: list[float] = []

@@ -103,7 +103,8 @@ def test_a_near_name_in_a_far_section_is_not_trained_either() -> None:
     names = [f"{a}{b}Alert" for a in ("Alpha", "Bravo", "Charlie") for b in ("One", "Two", "Six")]
     sections = [f"part-{i}" for i in range(40)]
     entries = [made(f"{name}{s[5:] * 3}", s) for s in sections for name in names]
-    far = {e.section for e in entries if split.places(entries, 0.3, 0.0, 0)[e.id] == "s3-far"}
+    where = split.places(entries, 0.3, 0.0, 0)
+    far = {e.section for e in entries if where[e.id] == "s3-far"}
     assert far
     twin = next(e for e in entries if e.section in far)
     near = made(twin.title + "x", next(s for s in sections if s not in far))
