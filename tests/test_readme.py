@@ -19,8 +19,9 @@ SMALL = """
 prepare: {phrasings: 6, s1: 40, s2: 8, s3: 20, valid: 0.02}
 train: {learning_rate: 2e-3, iters: 70, lora_layers: 16}
 evaluate:
-  {base: 16, closed: 4, parity: 8, max_tokens: 80, resamples: 1000,
-   gate: {recall: 0, abstention: 1, false_escalation: 1, parity: 0, min_s1: 10, min_s3: 5}}
+  {base: 16, closed: 4, parity: 8, resamples: 1000,
+   gate: {recall: 0, unsafe: 100, abstention: 1, false_escalation: 1, parity: 0,
+          min_s1: 10, min_s3: 5}}
 """
 """The example made small: the same model and the same steps, fewer alerts, fewer prompts, a gate
 that only asks for a gain over the base model."""
