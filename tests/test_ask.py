@@ -297,6 +297,11 @@ class TestJudge:
         assert found.holes == ["<pod>"]
         assert not found.escalate
 
+    def test_holes_that_the_model_left_open_are_filled_from_the_labels(self) -> None:
+        found = judge("kubectl logs <pod> -n <namespace> --previous", namespace="payments")
+        assert found.command == "kubectl logs <pod> -n payments --previous"
+        assert found.holes == ["<pod>"]
+
     def test_the_order_of_flags_is_no_difference(self) -> None:
         found = judge("kubectl -n payments logs --previous web-0", "web-0 payments")
         assert found.alert == "PodCrash"

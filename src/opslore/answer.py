@@ -132,7 +132,7 @@ def ask(
         model=f"{agent.name} {found.name}",
         released=found.released,
         seconds=round(reply.seconds, 3),
-        **judge(reply.text, confidence, hits, text, labels).model_dump(),
+        **judge(reply.text, confidence, hits, text, {**prompt.labels(text), **labels}).model_dump(),
     )
 
 
@@ -143,8 +143,11 @@ def judge(
     question: str,
     labels: Mapping[str, str],
 ) -> Judged:
-    """Whether a reply may be shown as the answer; if not, a person is asked, and this says why."""
-    command = extract(reply)
+    """Whether a reply may be shown as the answer; if not, a person is asked, and this says why.
+
+    Holes that the model has left open are filled where a label says what belongs there.
+    """
+    command = commands.fill(extract(reply), labels)
     if command == ESCALATE:
         return _person("the model knows no command of the runbook for this")
     entry, reason = _entry(command, hits, question, labels)

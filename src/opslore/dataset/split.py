@@ -94,11 +94,10 @@ def _alike(names: Sequence[str]) -> Iterator[list[int]]:
         keys.extend(remainders)
         owners.extend([i] * len(remainders))
     order = np.argsort(np.asarray(keys), kind="stable")
-    starts = np.flatnonzero(np.diff(np.asarray(keys)[order], prepend=0, append=0))
-    ends = np.append(starts[1:], len(order))
-    found = [order[a:b] for a, b in zip(starts, ends, strict=True) if b - a > 1]
-    for group in sorted(found, key=len):
-        yield np.asarray(owners)[group].tolist()
+    _, starts, sizes = np.unique(np.asarray(keys)[order], return_index=True, return_counts=True)
+    for size, start in sorted(zip(sizes, starts, strict=True)):
+        if size > 1:
+            yield np.asarray(owners)[order[start : start + size]].tolist()
 
 
 def _remainders(name: str) -> Iterator[str]:
