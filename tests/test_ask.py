@@ -1,12 +1,13 @@
 """Asking the shipped model: what may be shown, what goes to a person, and that it is the real road.
 
-The model here is real and runs in llama.cpp, but every weight is chosen: after a token it always says
-the next one of a sentence, with certainty, whatever it was asked.
+The model here is real and runs in llama.cpp, but every weight is chosen: after a token it always
+says the next one of a sentence, with certainty, whatever it was asked.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def parrot(path: Path, pieces: list[str]) -> Path:
     rows = np.random.default_rng(3).standard_normal((len(words), WIDTH)).astype(np.float32)
     rows *= np.sqrt(WIDTH) / np.linalg.norm(rows, axis=1, keepdims=True)
     output = np.zeros_like(rows)
-    for token, following in zip(chain, chain[1:], strict=False):
+    for token, following in itertools.pairwise(chain):
         output[following] = rows[token]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(1)

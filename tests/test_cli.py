@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flow_world import Flow, call, environment, flow, there  # noqa: F401 - fixtures
@@ -125,7 +126,8 @@ class TestMistakes:
         assert say(capsys, command, str(path)) == (
             2,
             "",
-            f"error: {path}: No such file or directory\nhint: write one with: opslore init {path}\n",
+            f"error: {path}: No such file or directory\n"
+            f"hint: write one with: opslore init {path}\n",
         )
 
     def test_a_typo(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -409,7 +411,7 @@ class TestBeside:
         self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         Path("bad.yaml").write_text(
-            "name: tiny\nbase_model: smollm\nstore: RUNBOOK.md/runs\n"
+            "name: tiny\nbase_model: smollm2-135m-instuct\nstore: RUNBOOK.md/runs\n"
             "collect: [{path: nowhere.md}]\nexport: {quantization: q4_k_m}\n"
             "evaluate: {server: olama}\ndeploy: [{path: RUNBOOK.md/x}]\n"
         )
@@ -425,7 +427,7 @@ class TestBeside:
         assert all(found[name]["mend"] for name in failed)
         code, out, _ = say(capsys, "doctor", "bad.yaml")
         assert code == 1
-        assert re.search(r"^fail  base model: .*'smollm'", out, re.MULTILINE)
+        assert re.search(r"^fail  base model: .*instuct", out, re.MULTILINE)
         assert re.search(r"^      -> .*smollm2-135m-instruct", out, re.MULTILINE)
 
     def test_an_agent_file_with_a_mistake_is_the_first_failure(

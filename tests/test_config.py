@@ -37,7 +37,7 @@ def test_the_agents_of_the_repository_load(path: Path) -> None:
 def test_two_lines_are_enough(tmp_path: Path) -> None:
     agent = load(tmp_path, LEAST)
     assert agent == Agent(name="sre", collect=[config.RunbookSource(path="RUNBOOK.md")])
-    assert agent.train.learning_rate == 1e-3
+    assert agent.train == config.Train()
     assert agent.deploy == []
 
 

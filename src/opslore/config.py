@@ -92,7 +92,7 @@ class Train(Section):
 
     backend: str = "torch"
     """`torch`, or a dotted path to a module of your own."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1.5e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Examples per optimiser step."""
@@ -155,9 +155,9 @@ class Evaluate(Section):
     """Longest reply in tokens."""
     parity: Annotated[int, Field(ge=0)] = 50
     """Prompts asked of both the trained weights and the GGUF (G7)."""
-    base: Annotated[int, Field(ge=0)] = 40
+    base: Annotated[int, Field(ge=0)] = 24
     """S1 prompts asked of the untrained base model (G4)."""
-    closed: Annotated[int, Field(ge=0)] = 40
+    closed: Annotated[int, Field(ge=0)] = 24
     """S1 prompts asked without runbook entries (closed book)."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
     """Bootstrap resamples, clustered by alert."""

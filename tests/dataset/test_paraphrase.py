@@ -21,13 +21,18 @@ from opslore.index import Index
 
 SYSTEM = "Answer with the command."
 ALERTS = [
-    ("KubePodCrashLooping", "apps", "the pod restarts again and again", "kubectl logs <pod> -n <namespace>"),
-    ("KubePodNotReady", "apps", "the pod stays pending for many minutes", "kubectl describe pod <pod>"),
-    ("FluxSourceStale", "flux", "the git repository cannot be fetched at all", "flux get sources git"),
+    (
+        "KubePodCrashLooping",
+        "apps",
+        "the pod restarts again and again",
+        "kubectl logs <pod> -n <namespace>",
+    ),
+    ("KubePodNotReady", "apps", "the pod stays pending for minutes", "kubectl describe pod <pod>"),
+    ("FluxSourceStale", "flux", "the git repository cannot be fetched", "flux get sources git"),
     ("NodeDiskFull", "nodes", "the filesystem of the node is almost full", "df -h"),
     ("RedisDown", "data", "redis does not answer its health check", "kubectl get pods -n redis"),
     ("EtcdSlow", "nodes", "etcd needs seconds for one fsync of its log", "etcdctl endpoint status"),
-]  # fmt: skip
+]
 
 Answer = tuple[int, dict[str, str], str]
 """Status, headers, body."""
@@ -182,7 +187,10 @@ def test_unknown_alerts_and_webhooks_are_not_sent(
     ("reply", "reason"),
     [
         ("the thing is broken", "reworded without the label value web-0"),
-        ("pod web-0 is ill: run `kubectl logs web-0 -n <namespace>`", "the answer stands in the question"),
+        (
+            "pod web-0 is ill: run `kubectl logs web-0 -n <namespace>`",
+            "the answer stands in the question",
+        ),
         ("web-0 " * 300, "reworded to 1799 characters"),
         ("", "reworded to 0 characters"),
         ("web-0 crashes", "not reworded at all"),
@@ -299,8 +307,11 @@ def test_prepare_puts_the_new_questions_into_train_only(
 
     corpus, work = tmp_path / "corpus", tmp_path / "work"
     # One name per split would be luck with six alerts; twenty have trained and tested ones.
-    rows = [document(f"{title}{n}", s, f"{symptoms} {n}", command.replace("-n redis", f"-n redis-{n}"))
-            for n in ("Alpha", "Beta", "Gamma", "Delta") for title, s, symptoms, command in ALERTS]  # fmt: skip
+    rows = [
+        document(f"{title}{n}", s, f"{symptoms} {n}", command.replace("redis", f"redis-{n}"))
+        for n in ("Alpha", "Beta", "Gamma", "Delta")
+        for title, s, symptoms, command in ALERTS
+    ]
     store.write_rows(corpus / "documents.jsonl", rows)
     made = settings(chat(reworded).url, phrasings=4, s1=10, s2=4, s3=4)
     reword = paraphrase.writer(made, SYSTEM, work)

@@ -93,7 +93,7 @@ def _fill(
         partial=_fragment(symptom, rng),
         keywords=_keywords(symptom, rng),
         labels=" ".join(f"{k}={v}" for k, v in labels.items()),
-        where=_where(labels, rng),
+        where=_where(labels, side, rng),
         severity=entry.severity or "warning",
         time=f"{rng.randrange(24):02d}:{rng.randrange(60):02d}",
     )
@@ -125,10 +125,12 @@ def value(kind: str, side: Side, rng: random.Random) -> str:
     return f"{stem}-{number}"
 
 
-def _where(labels: dict[str, str], rng: random.Random) -> str:
+def _where(labels: dict[str, str], side: Side, rng: random.Random) -> str:
     if not labels:
         return ""
-    shapes = ("{k} {v}", "{k} {v}", "{k}={v}", "the {v} {k}", "{v} ({k})", "{k}: {v}")
+    plain = ("{k} {v}", "{k} {v}", "the {v} {k}", "{v} ({k})")
+    # Written labels are filled before the model reads them: training practises the plain words.
+    shapes = plain if side == "train" and rng.random() < 0.8 else (*plain, "{k}={v}", "{k}: {v}")
     words = []
     for name, value in labels.items():
         shape = str(_pick(shapes, rng))
@@ -202,6 +204,8 @@ def _keywords(text: str, rng: random.Random) -> str:
     words = [w.strip("`'\",;:.()") for w in text.split()]
     common = frozenset(data("common"))
     good = list(dict.fromkeys(w for w in words if len(w) > 2 and w.lower() not in common))
+    if not good:
+        return text
     count = min(len(good), rng.randrange(4, 7))
     chosen = set(rng.sample(range(len(good)), count))
     return " ".join(w for i, w in enumerate(good) if i in chosen)

@@ -1,0 +1,361 @@
+"""Gradients against PEFT, what the adapter folder holds, and trainings that are stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from base_models import model_cache, tiny_gemma, tiny_llama  # noqa: F401
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from opslore import store, trainers
+from opslore.cards import Example, Message, Span
+from opslore.config import Train
+from opslore.errors import ConfigError, DataError, MissingExtra
+from opslore.models import Base
+from opslore.trainers import checkpoint, packing
+from opslore.trainers import torch as backend
+from opslore.trainers.packing import Tokens, tokenize, turn_ends
+
+TINY = Train(iters=12, learning_rate=5e-3, batch_size=3, lora_layers=1, save_every=4)
+
+
+def example(number: int, words: int = 0, target: str = "") -> Example:
+    target = target or f"flux reconcile kustomization app-{number % 4} --with-source"
+    turns = [
+        Message(role="system", content="Answer with the command."),
+        Message(role="user", content=f"app {number % 4} drifts" + " from git" * words),
+        Message(role="assistant", content=target),
+    ]
+    return Example(
+        id=f"train-{number}",
+        messages=turns,
+        target=target,
+        source=Span(file="RUNBOOK.md", first=1, last=1),
+        group=f"g{number % 4}",
+        split="train",
+        family="chat/train-0",
+        question=turns[1].content,
+    )
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    folder = tmp_path / "dataset"
+    store.write_rows(folder / "train.jsonl", [example(n, n % 5) for n in range(12)])
+    store.write_rows(folder / "valid.jsonl", [example(n, 6) for n in range(4)])
+    return folder
+
+
+def plain_gradients(run: backend.Run, base: Base, batch: list[Tokens]) -> dict[str, torch.Tensor]:
+    """The same loss by PEFT on plain transformers, with a padded batch and an attention mask."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(run.train.seed)
+    model = AutoModelForCausalLM.from_pretrained(
+        base.folder, dtype=torch.float32, attn_implementation="eager"
+    )
+    layers = model.config.get_text_config().num_hidden_layers
+    config = LoraConfig(
+        r=run.train.lora_rank,
+        lora_alpha=run.train.lora_alpha,
+        target_modules=backend.PROJECTIONS,
+        layers_to_transform=list(range(layers - run.train.lora_layers, layers)),
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(model, config)
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, weight in zip(run.names, run.used, strict=True):
+            weights[name].copy_(weight)
+    longest = max(len(t.ids) for t in batch)
+    ids = torch.full((len(batch), longest), 2)
+    labels = torch.full((len(batch), longest), -100)
+    mask = torch.zeros((len(batch), longest), dtype=torch.long)
+    for line, tokens in enumerate(batch):
+        size = len(tokens.ids)
+        ids[line, :size] = torch.tensor(tokens.ids)
+        labels[line, tokens.start : size] = torch.tensor(tokens.ids[tokens.start :])
+        mask[line, :size] = 1
+    model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
+    return {name: w.grad for name, w in weights.items() if w.grad is not None}
+
+
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gemma"])
+def test_gradients_are_those_of_peft_with_padding(
+    family: str, request: pytest.FixtureRequest, dataset: Path, tmp_path: Path
+) -> None:
+    base: Base = request.getfixturevalue(family)
+    run = backend.Run(TINY.model_copy(update={"lora_layers": 7}), base, dataset, tmp_path / "work")
+    run.model.float()
+    layers = run.model.config.get_text_config()
+    rng = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        # B starts as zeros, and then A has no gradient: give both something to learn.
+        for weight in run.used:
+            weight.copy_(torch.randn(weight.shape, generator=rng) * 0.1)
+    batch = [run.examples[i] for i in (1, 4, 8, 11)]
+    if family == "tiny_gemma":
+        assert min(len(t.ids) for t in batch) > layers.sliding_window
+    backend._loss(run, batch).backward()
+    expected = plain_gradients(run, base, batch)
+    assert set(expected) == set(run.names)
+    for name, weight in zip(run.names, run.used, strict=True):
+        error = (weight.grad - expected[name]).norm() / expected[name].norm()
+        assert error < 1e-3, name
+
+
+def test_the_adapter_folder_holds_weights_and_settings_of_no_machine(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    script = (
+        "import sys; from pathlib import Path; from opslore.config import Train\n"
+        "from opslore.models import Base; from opslore.trainers import torch as backend\n"
+        "base = Base('tiny-model', Path(sys.argv[1]), None, '', '')\n"
+        "train = Train.model_validate_json(sys.argv[2]).model_copy(update={'iters': 1})\n"
+        "backend.fit(train, base, Path(sys.argv[3]), Path(sys.argv[4]))\n"
+    )
+    works = [tmp_path / "one", tmp_path / "two"]
+    for seed, work in enumerate(works):
+        arguments = [tiny_llama.folder, TINY.model_dump_json(), dataset, work]
+        subprocess.run(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            env={**environment(), "PYTHONHASHSEED": str(seed + 1)},
+            check=True,
+            timeout=300,
+        )
+    for work in works:
+        names = sorted(p.name for p in (work / "adapter").iterdir())
+        assert names == ["adapter_config.json", "adapter_model.safetensors"]
+    texts = [(work / "adapter" / "adapter_config.json").read_text() for work in works]
+    assert texts[0] == texts[1]
+    assert str(tiny_llama.folder) not in texts[0]
+    assert json.loads(texts[0])["base_model_name_or_path"] == "tiny-model"
+
+
+def environment() -> dict[str, str]:
+    import os
+
+    import opslore
+
+    return {**os.environ, "PYTHONPATH": str(Path(opslore.__file__).parents[1])}
+
+
+def test_the_merged_model_says_what_base_and_adapter_say(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    work = tmp_path / "work"
+    backend.fit(TINY.model_copy(update={"iters": 30}), tiny_llama, dataset, work)
+    base = AutoModelForCausalLM.from_pretrained(tiny_llama.folder, dtype=torch.float32)
+    pair = [
+        PeftModel.from_pretrained(base, str(work / "adapter")).eval(),
+        AutoModelForCausalLM.from_pretrained(work / "merged", dtype=torch.float32).eval(),
+    ]
+    tokenizer = AutoTokenizer.from_pretrained(work / "merged")
+    turns = [m.model_dump() for m in example(1).messages[:-1]]
+    asked = tokenizer.apply_chat_template(
+        turns, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    said = [m.generate(**asked, max_new_tokens=12, do_sample=False)[0].tolist() for m in pair]
+    assert said[0] == said[1]
+    assert (work / "merged" / "chat_template.jinja").read_text() == (
+        tiny_llama.folder / "chat_template.jinja"
+    ).read_text()
+
+
+def test_early_stop_is_remembered_after_a_kill(
+    tiny_llama: Base, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the decision to stop and the finished adapter, it does not train on."""
+    worse = [example(n, target="zzz " * 8) for n in range(4)]
+    store.write_rows(dataset / "valid.jsonl", worse)
+    train = TINY.model_copy(update={"iters": 60, "patience": 1, "learning_rate": 2e-2})
+    whole = backend.fit(train, tiny_llama, dataset, tmp_path / "whole")
+    assert whole["steps"] < 60
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    work = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "_finish", kill)
+        with pytest.raises(Killed):
+            backend.fit(train, tiny_llama, dataset, work)
+    assert backend.fit(train, tiny_llama, dataset, work)["steps"] == whole["steps"]
+    rows = [json.loads(line) for line in (work / "loss.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, whole["steps"] + 1))
+
+
+def test_a_half_written_checkpoint_is_not_taken_up(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    stopping = TINY.model_copy(update={"save_every": 1, "iters": 3})
+    backend.fit(stopping, tiny_llama, dataset, work)
+    scratch = work / "scratch"
+    assert [p.name for p in sorted(scratch.iterdir())] == ["checkpoint-000002", "checkpoint-000003"]
+    torn = scratch / "checkpoint-000004.tmp"
+    torn.mkdir()
+    (torn / "state.safetensors").write_bytes(b"half")
+    run = backend.Run(TINY, tiny_llama, dataset, work)
+    assert checkpoint.load(run)
+    assert run.step == 3
+    assert len(run.log) == 3
+    run.step = 4
+    checkpoint.save(run)
+    assert [p.name for p in sorted(scratch.iterdir())] == ["checkpoint-000003", "checkpoint-000004"]
+
+
+def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_checkpoint(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    wild = TINY.model_copy(update={"learning_rate": 1e30, "save_every": 1, "warmup": 0.0})
+    with pytest.raises(DataError) as caught:
+        backend.fit(wild, tiny_llama, dataset, work)
+    assert caught.value.message.startswith("step 2: the ")
+    assert caught.value.hint == "lower train.learning_rate; the last good checkpoint is kept"
+    assert (work / "scratch" / "checkpoint-000001" / "state.safetensors").is_file()
+    assert not (work / "adapter").exists()
+
+
+def test_a_validation_loss_that_is_no_number_is_an_error(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    run = backend.Run(TINY, tiny_llama, dataset, tmp_path / "work")
+    with torch.no_grad():
+        run.used[0].fill_(math.nan)
+    with pytest.raises(DataError, match="step 0: the validation loss is nan"):
+        backend._validate(run)
+
+
+def test_without_validation_examples_there_is_no_validation_loss(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    (dataset / "valid.jsonl").unlink()
+    fitted = backend.fit(
+        TINY.model_copy(update={"iters": 2, "patience": 1}), tiny_llama, dataset, tmp_path / "w"
+    )
+    assert math.isnan(fitted["valid_loss"])
+    assert fitted["steps"] == 2
+
+
+def test_fewer_examples_than_a_batch_are_one_batch(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    store.write_rows(dataset / "train.jsonl", [example(0), example(1)])
+    fitted = backend.fit(
+        TINY.model_copy(update={"iters": 2, "batch_size": 64}), tiny_llama, dataset, tmp_path / "w"
+    )
+    assert fitted["steps"] == 2
+
+
+class TestTurns:
+    @pytest.fixture
+    def tokenizer(self, tiny_llama: Base) -> Any:
+        return AutoTokenizer.from_pretrained(tiny_llama.folder)
+
+    def test_gemma_ends_its_turn_too(self, tiny_gemma: Base) -> None:
+        tokenizer = AutoTokenizer.from_pretrained(tiny_gemma.folder)
+        tokens = tokenize(tokenizer, example(1), 500)
+        assert tokenizer.decode(tokens.ids[-1]) == "<end_of_turn>"
+        assert tokens.ids.count(tokenizer.bos_token_id) == 1
+
+    def test_eos_ends_a_turn_beside_the_markers_a_vocabulary_has(self, tokenizer: Any) -> None:
+        assert "<|im_end|>" in tokenizer.get_vocab()
+        tokenizer.eos_token = "<|endoftext|>"
+        tokenizer.chat_template = (
+            "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}"
+            "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+        )
+        assert tokenizer.eos_token_id in turn_ends(tokenizer)
+        tokens = tokenize(tokenizer, example(1), 500)
+        assert tokens.ids[-1] == tokenizer.eos_token_id
+
+    def test_a_template_that_never_ends_a_turn_is_an_error(self, tokenizer: Any) -> None:
+        tokenizer.chat_template = (
+            "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+        )
+        with pytest.raises(DataError) as caught:
+            tokenize(tokenizer, example(7), 500)
+        assert caught.value.message == (
+            "example train-7: the chat template writes no end of turn after the answer"
+        )
+
+    def test_a_template_that_rewrites_the_prompt_is_an_error(self, tokenizer: Any) -> None:
+        tokenizer.chat_template = (
+            "{% if add_generation_prompt %}ask: {% endif %}"
+            "{% for m in messages %}{{ m['content'] + '<|im_end|>' }}{% endfor %}"
+        )
+        with pytest.raises(DataError) as caught:
+            tokenize(tokenizer, example(7), 500)
+        assert caught.value.message == (
+            "example train-7: the chat template does not extend the prompt by the answer"
+        )
+
+    def test_an_example_that_just_fits_is_no_error(self, tokenizer: Any) -> None:
+        size = len(tokenize(tokenizer, example(3, 9), 5000).ids)
+        assert len(tokenize(tokenizer, example(3, 9), size).ids) == size
+        with pytest.raises(DataError) as caught:
+            tokenize(tokenizer, example(3, 9), size - 1)
+        assert caught.value.message == (
+            f"example train-3: {size} tokens, train.max_length is {size - 1}"
+        )
+        assert caught.value.hint == "raise train.max_length or lower prepare.entries"
+
+
+class TestLoad:
+    @pytest.mark.parametrize(
+        "name",
+        ["pytroch", "packing", "checkpoint", "", ".torch", "a..b", "nosuch.module", "to-rch"],
+    )
+    def test_what_is_no_trainer_is_a_config_error(self, name: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            trainers.load(name)
+        assert caught.value.message == f"no trainer {name!r}; there are torch"
+        assert caught.value.hint == (
+            "set train.backend, or give the dotted path of a module of your own"
+        )
+
+    def test_a_trainer_whose_package_is_missing_names_the_package(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "shelf"
+        folder.mkdir()
+        (folder / "__init__.py").write_text("")
+        (folder / "mine.py").write_text("import no_such_package_xyz\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(MissingExtra) as caught:
+            trainers.load("shelf.mine")
+        assert caught.value.message == "trainer 'shelf.mine' needs 'no_such_package_xyz'"
+        assert caught.value.hint == "pip install no_such_package_xyz"
+
+    def test_torch_keeps_the_contract(self) -> None:
+        found = trainers.load("torch")
+        assert found.fit is backend.fit
+        assert found.merge is backend.merge
+
+
+def test_attention_without_a_grid_takes_the_row_as_one_example() -> None:
+    rng = torch.Generator().manual_seed(0)
+    query = torch.randn(1, 4, 9, 8, generator=rng)
+    key, value = (torch.randn(1, 2, 9, 8, generator=rng) for _ in range(2))
+    ours, weights = packing.attention(torch.nn.Identity(), query, key, value, None)
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, is_causal=True, enable_gqa=True
+    )
+    assert weights is None
+    assert torch.allclose(ours, theirs.transpose(1, 2), atol=1e-6)
