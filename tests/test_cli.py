@@ -31,17 +31,11 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 class TestStart:
-    def test_help_answers_at_once(self) -> None:
-        seconds = []
-        for _ in range(5):
-            began = time.monotonic()
-            done = subprocess.run(
-                [sys.executable, "-m", "opslore", "--help"], capture_output=True, env=environment()
-            )
-            seconds.append(time.monotonic() - began)
-            assert done.returncode == 0
-        # 0.5 s is asked of a quiet machine; a shared runner may take longer.
-        assert statistics.median(seconds) < 1.5
+    def test_help_answers_at_once(self, tmp_path: Path) -> None:
+        calls = [call(tmp_path, "--help") for _ in range(5)]
+        assert {one.code for one in calls} == {0}
+        # On a quiet machine this is the time on the clock, of which 0.5 s are asked.
+        assert statistics.median(one.cpu for one in calls) < 1.0
 
     def test_nothing_heavy_is_imported_before_a_command_needs_it(self) -> None:
         code = f"import sys, opslore.cli; print([m for m in {HEAVY} if m in sys.modules])"
@@ -270,8 +264,7 @@ class TestFlow:
         before = {path: path.stat().st_mtime_ns for path in home.home.rglob("*") if path.is_file()}
         again = call(flow.folder, "run", "tiny.yaml", "--json")
         assert again.code == 3
-        # 10 s are asked of a quiet machine.
-        assert again.seconds < 30
+        assert again.cpu < 10
         assert {p: p.stat().st_mtime_ns for p in home.home.rglob("*") if p.is_file()} == before
         cards = json.loads(again.out)
         assert list(cards) == ["corpus", "dataset", "adapter", "bundle", "evaluation"]

@@ -59,8 +59,8 @@ def plain_gradients(run: backend.Run, base: Base, batch: list[Tokens]) -> dict[s
 
     torch.manual_seed(run.train.seed)
     model = AutoModelForCausalLM.from_pretrained(
-        base.folder, dtype=torch.float32, attn_implementation="eager"
-    )
+        base.folder, dtype=backend._dtype(run.device), attn_implementation="eager"
+    ).float()
     layers = model.config.get_text_config().num_hidden_layers
     config = LoraConfig(
         r=run.train.lora_rank,
@@ -221,7 +221,7 @@ def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_checkpoint(
     tiny_llama: Base, dataset: Path, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
-    wild = TINY.model_copy(update={"learning_rate": 1e30, "save_every": 1, "warmup": 0.0})
+    wild = TINY.model_copy(update={"learning_rate": 1e30, "save_every": 1, "iters": 30})
     with pytest.raises(DataError) as caught:
         backend.fit(wild, tiny_llama, dataset, work)
     assert caught.value.message.startswith("step 2: the ")

@@ -261,7 +261,8 @@ def _finish(run: Run, base: Base) -> dict[str, Any]:
     config = run.model.peft_config["default"]
     # PEFT would write a set in any order, this machine's path, and a model card about both.
     config.target_modules, config.base_model_name_or_path = sorted(PROJECTIONS), base.name
-    run.model.save_pretrained(run.work / "adapter", safe_serialization=True)
+    # Whether the embeddings changed would be asked of the hub; they never do.
+    run.model.save_pretrained(run.work / "adapter", save_embedding_layers=False)
     (run.work / "adapter" / "README.md").unlink(missing_ok=True)
     store.write(run.work / "loss.jsonl", "".join(json.dumps(row) + "\n" for row in run.log))
     merge(base, run.work / "adapter", run.work / "merged")
