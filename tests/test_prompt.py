@@ -42,8 +42,8 @@ def test_an_open_book_prompt_letter_by_letter() -> None:
     assert user.role == "user"
     assert user.content == (
         "Runbook:\n"
-        "- [8] KubePodCrashLooping: longer each time before it tries again, and the service"
-        " behind it has fewer\n"
+        "- [8] KubePodCrashLooping: time before it tries again, and the service behind it has"
+        " fewer ready endpoints\n"
         "  kubectl logs <pod> -n <namespace> --previous\n"
         "- [0] EtcdNoLeader: etcd has no leader.\n"
         "  escalate_to_human\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -78,14 +79,23 @@ def test_readme_shows_commands() -> None:
 
 @pytest.mark.slow
 def test_every_command_of_the_readme_runs(copy: Path) -> None:
+    blessed = True
     for line in [*demo_recipe(), *commands()]:
         done = run(line, copy)
+        if done.returncode == 3 and line.startswith("opslore run"):
+            # So small a model may miss a gate: then every reason is told, and nothing is released.
+            blessed = False
+            assert re.search(r"^(error: )?G\d \w+: .+, needs ", done.stderr, re.MULTILINE)
+            continue
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     again = run("opslore run agents/sre.yaml --json", copy)
+    assert again.returncode == (0 if blessed else 3), again.stderr
     cards = json.loads(again.stdout)
-    release = next(card for card in cards if "adapters_sha256" in card)
-    assert release["blessed"]
-    assert (copy / "runs" / "agent-sre" / release["version"] / "ollama-model.tar.gz").is_file()
+    released = [card for card in cards if "adapters_sha256" in card]
+    assert len(released) == blessed
+    for release in released:
+        folder = copy / "runs" / "agent-sre" / release["version"]
+        assert (folder / "ollama-model.tar.gz").is_file()
     answer = run("opslore ask agents/sre.yaml --json KubePodCrashLooping", copy)
     assert answer.returncode == 0, answer.stderr
     assert "RUNBOOK.md" in answer.stdout

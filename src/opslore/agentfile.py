@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,22 +12,22 @@ from pydantic import BaseModel
 
 from opslore.errors import ConfigError
 
+DEEPEST = 20
+"""Levels of nesting; an agent file has six."""
+
 
 def parse(path: Path, raw: bytes) -> dict[str, Any]:
     """The file's keys and values; aliases are refused, they make small files expand to huge ones.
 
     Raises:
-        ConfigError: not UTF-8, not YAML (with the line), an alias, or no mapping.
+        ConfigError: not UTF-8, not YAML (with the line), an alias, deep nesting, or no mapping.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.events import AliasEvent
 
     try:
         text = raw.decode("utf-8-sig")
-        for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
-            if isinstance(event, AliasEvent):
-                raise ConfigError(f"{path}: YAML aliases (*{event.anchor}) are not allowed")
+        _refuse(path, YAML(typ="safe", pure=True).parse(io.StringIO(text)))
         data = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except UnicodeDecodeError as error:
         raise ConfigError(
@@ -40,6 +41,19 @@ def parse(path: Path, raw: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys such as `name:` and `collect:`, found none")
     return data
+
+
+def _refuse(path: Path, events: Iterable[Any]) -> None:
+    """Aliases, and nesting that the parser would follow for minutes."""
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in events:
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if isinstance(event, AliasEvent):
+            raise ConfigError(f"{path}: YAML aliases (*{event.anchor}) are not allowed")
+        if depth > DEEPEST:
+            raise ConfigError(f"{path}: nested more than {DEEPEST} deep")
 
 
 def explain(item: Any, root: type[BaseModel]) -> str:
