@@ -91,10 +91,9 @@ def test_every_command_of_the_readme_runs(copy: Path) -> None:
     again = run("opslore run agents/sre.yaml --json", copy)
     assert again.returncode == (0 if blessed else 3), again.stderr
     cards = json.loads(again.stdout)
-    released = [card for card in cards if "adapters_sha256" in card]
-    assert len(released) == blessed
-    for release in released:
-        folder = copy / "runs" / "agent-sre" / release["version"]
+    assert ("release" in cards) == blessed
+    if blessed:
+        folder = copy / "runs" / "agent-sre" / cards["release"]["version"]
         assert (folder / "ollama-model.tar.gz").is_file()
     answer = run("opslore ask agents/sre.yaml --json KubePodCrashLooping", copy)
     assert answer.returncode == 0, answer.stderr
