@@ -334,7 +334,7 @@ def test_killed_at_any_step_it_ends_where_an_undisturbed_run_ends(
     tmp_path: Path,
     model_cache: Path,
 ) -> None:
-    """SIGKILL in each of five steps; measured: 60 s on one quiet core."""
+    """SIGKILL in each of five steps; measured: 55 s on two cores."""
     rng = random.Random(time.time_ns())
     whole, killed = (begun(tmp_path / name) for name in ("whole", "killed"))
     assert start(whole).wait(300) == 3
