@@ -132,7 +132,9 @@ def ask(
         model=f"{agent.name} {found.name}",
         released=found.released,
         seconds=round(reply.seconds, 3),
-        **judge(reply.text, confidence, hits, text, {**prompt.labels(text), **labels}).model_dump(),
+        **judge(
+            reply.text, confidence, hits, text, {**prompt.stated(text, hits), **labels}
+        ).model_dump(),
     )
 
 

@@ -124,7 +124,7 @@ class Result(Record):
 
     example: str
     column: str
-    """Whose reply: tuned, constrained, closed, base, bm25, lookup, trained."""
+    """Whose reply: tuned, constrained, closed, base, first, bm25, lookup, trained."""
     reply: str
     scores: dict[str, float] = Field(default_factory=dict)
     findings: list[Finding] = Field(default_factory=list)

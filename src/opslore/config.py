@@ -81,7 +81,7 @@ class Prepare(Section):
     """S1 test prompts, spread evenly over the trained alerts."""
     s2: Annotated[int, Field(ge=0)] = 40
     """S2 test prompts."""
-    s3: Annotated[int, Field(ge=0)] = 100
+    s3: Annotated[int, Field(ge=0)] = 80
     """S3 test prompts."""
     paraphraser: Paraphraser | None = None
     """Optional endpoint that writes more phrasings."""
@@ -96,7 +96,7 @@ class Train(Section):
     """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Examples per optimiser step."""
-    iters: Annotated[int, Field(ge=1)] = 400
+    iters: Annotated[int, Field(ge=1)] = 200
     """Optimiser steps."""
     lora_layers: Annotated[int, Field(ge=1)] = 16
     """Transformer blocks that get an adapter, counted from the last."""
@@ -155,9 +155,9 @@ class Evaluate(Section):
     """Longest reply in tokens."""
     parity: Annotated[int, Field(ge=0)] = 50
     """Prompts asked of both the trained weights and the GGUF (G7)."""
-    base: Annotated[int, Field(ge=0)] = 24
+    base: Annotated[int, Field(ge=0)] = 16
     """S1 prompts asked of the untrained base model (G4)."""
-    closed: Annotated[int, Field(ge=0)] = 24
+    closed: Annotated[int, Field(ge=0)] = 16
     """S1 prompts asked without runbook entries (closed book)."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
     """Bootstrap resamples, clustered by alert."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -132,6 +133,7 @@ class Index:
         self.entries = list(entries)
         self.by_id = {e.id: e for e in self.entries}
         self._place = {e.id: i for i, e in enumerate(self.entries)}
+        self._spread: Counter[str] = Counter()
         self._bm25 = _Bm25([_fields(e) for e in self.entries]) if self.entries else None
 
     @classmethod
@@ -170,6 +172,15 @@ class Index:
             Hit(self.entries[i], float(scores[i]), float(scores[i]) / ceiling if ceiling else 0.0)
             for i in chosen
         ]
+
+    def telling(self, entry: Entry) -> frozenset[str]:
+        """Stems of an alert's name and symptoms that at most 5 % of the alerts, or two, have."""
+        if not self._spread:
+            for e in self.entries:
+                self._spread.update(set(words(f"{e.title} {e.symptoms}")))
+        limit = max(2, len(self.entries) // 20)
+        mine = set(words(f"{entry.title} {entry.symptoms}"))
+        return frozenset(w for w in mine if self._spread[w] <= limit)
 
     def sections(self) -> dict[str, list[str]]:
         """Entry ids by section."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from opslore import commands
+from opslore import commands, labels
 from opslore.cards import Message
 from opslore.index import Hit, words
 
-_LABEL = re.compile(
-    r"""(?<![\w.])["']?([A-Za-z_][\w.]*)["']?(?:=|:\s?)["']?([A-Za-z0-9][\w.:/@-]*)["']?"""
-)
-"""A Prometheus label name, `=` or `:`, a value that could be a Kubernetes name or host:port."""
+_WORD = re.compile(r"[a-z]+")
 
 CUES = 80
 """Characters of an entry's symptoms that a prompt shows: enough to tell it from its neighbours."""
@@ -23,7 +20,7 @@ def messages(system: str, question: str, hits: Sequence[Hit] = ()) -> list[Messa
 
     Each entry is one line and its command, in the order given: how much of the question it
     explains in tenths, its name, the part of its symptoms that is nearest to the question. Holes
-    that a label in the question fills are filled; what is said in plain words is the model's part.
+    are filled with the labels that a program can read in the question.
     """
     user = question if not hits else f"{book(question, hits)}\n\nQuestion: {question}"
     return [Message(role="system", content=system), Message(role="user", content=user)]
@@ -32,28 +29,22 @@ def messages(system: str, question: str, hits: Sequence[Hit] = ()) -> list[Messa
 def book(question: str, hits: Sequence[Hit]) -> str:
     """The runbook entries as the prompt shows them."""
     asked = frozenset(words(question))
-    written = labels(question)
-    return "Runbook:\n" + "\n".join(_line(hit, asked, written) for hit in hits)
+    known = stated(question, hits)
+    return "Runbook:\n" + "\n".join(_line(hit, asked, known) for hit in hits)
 
 
-def _line(hit: Hit, asked: frozenset[str], written: dict[str, str]) -> str:
+def stated(question: str, hits: Sequence[Hit]) -> dict[str, str]:
+    """The labels a question states, read with the holes of the entries' commands in mind."""
+    names = {n for hit in hits for hole in commands.holes(hit.entry.answer) for n in hole.kinds}
+    prose = {w for hit in hits for w in _WORD.findall(hit.entry.symptoms.lower())}
+    return labels.read(question, names, prose)
+
+
+def _line(hit: Hit, asked: frozenset[str], known: dict[str, str]) -> str:
     entry = hit.entry
     near = snippet(entry.symptoms, asked)
-    command = commands.fill(entry.answer, written)
+    command = commands.fill(entry.answer, known)
     return f"- [{round(10 * hit.cover)}] {entry.title}: {near}\n  {command}"
-
-
-def labels(question: str) -> dict[str, str]:
-    """The labels that a program can read in a question: `name=value`, `name: value`, JSON.
-
-    Of a name that is given twice the first value counts; quotes and closing punctuation are not
-    part of a value.
-    """
-    out: dict[str, str] = {}
-    for name, value in _LABEL.findall(question):
-        if clean := value.rstrip(".,;:!?)"):
-            out.setdefault(name.lower().replace(" ", "_"), clean)
-    return out
 
 
 def snippet(symptoms: str, asked: frozenset[str]) -> str:

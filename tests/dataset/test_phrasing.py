@@ -13,9 +13,10 @@ from dataset.conftest import Written
 
 from opslore import commands
 from opslore.cards import ESCALATE, Span
-from opslore.dataset import phrasing
-from opslore.dataset.phrasing import Question, Side
-from opslore.index import Entry
+from opslore.dataset import phrasing, wording
+from opslore.dataset.phrasing import Question
+from opslore.dataset.wording import Side
+from opslore.index import Entry, words
 
 PLACES = {
     "title", "symptom", "partial", "keywords", "labels", "where", "severity", "time",
@@ -29,7 +30,7 @@ def plain(template: str) -> str:
 
 
 def test_no_template_writes_for_both_sides() -> None:
-    templates = phrasing.data("templates")
+    templates = wording.data("templates")
     sides = {side: [t for kind in templates.values() for t in kind[side]] for side in SIDES}
     assert not set(sides["train"]) & set(sides["test"])
     # Templates of places only, such as "{symptom}", have no words that could be shared.
@@ -37,9 +38,9 @@ def test_no_template_writes_for_both_sides() -> None:
     assert not words["train"] & words["test"]
 
 
-@pytest.mark.parametrize("kind", sorted(phrasing.data("templates")))
+@pytest.mark.parametrize("kind", sorted(wording.data("templates")))
 def test_a_format_has_templates_for_both_sides_with_known_places(kind: str) -> None:
-    of = phrasing.data("templates")[kind]
+    of = wording.data("templates")[kind]
     assert set(of) == {"names_alert", "train", "test"}
     for side in SIDES:
         assert len(set(of[side])) == len(of[side]) >= 3
@@ -50,7 +51,7 @@ def test_a_format_has_templates_for_both_sides_with_known_places(kind: str) -> N
 
 
 def test_no_label_value_is_seen_on_both_sides() -> None:
-    values = phrasing.data("values")
+    values = wording.data("values")
     assert set(values["train"]) == set(values["test"])
     sides = {side: {v for pool in values[side].values() for v in pool} for side in SIDES}
     both = sides["train"] & sides["test"]
@@ -68,18 +69,18 @@ def test_made_up_values_are_not_seen_on_both_sides_either() -> None:
 
 def test_values_are_words_of_one_line() -> None:
     for side in SIDES:
-        for kind, pool in phrasing.data("values")[side].items():
+        for kind, pool in wording.data("values")[side].items():
             assert len(set(pool)) == len(pool), kind
             assert all(v == v.strip() and "\n" not in v and v for v in pool), kind
 
 
 def test_chatter_is_split_too() -> None:
-    lines = phrasing.data("chatter")
+    lines = wording.data("chatter")
     assert not {plain(x) for x in lines["train"]} & {plain(x) for x in lines["test"]}
 
 
 def test_synonyms_of_a_word_are_split_too() -> None:
-    train, test = (phrasing.data("synonyms")[side] for side in SIDES)
+    train, test = (wording.data("synonyms")[side] for side in SIDES)
     for word in set(train) & set(test):
         assert not set(train[word]) & set(test[word]), word
 
@@ -120,16 +121,6 @@ def questions(entry: Entry, side: Side) -> Iterator[tuple[str, Question]]:
             yield kind, phrasing.phrase(entry, kind, side, number, rng)
 
 
-def entries(written: Written) -> list[Entry]:
-    """All but those whose command asks for the alert's own name; they have their own test."""
-    return [
-        e
-        for e in written.index.entries
-        if e.answer == ESCALATE or "alertname" not in {h.kind for h in commands.holes(e.answer)}
-    ]
-
-
-@pytest.mark.xfail(strict=True, reason="the hole gets a made-up value instead of the alert's name")
 def test_a_hole_for_the_alerts_name_is_filled_with_it() -> None:
     entry = made("AlertFlood", "Too many alerts.", "amtool silence add alertname=<alertname>")
     rng = random.Random(0)
@@ -137,9 +128,38 @@ def test_a_hole_for_the_alerts_name_is_filled_with_it() -> None:
     assert json.loads(question.text)["labels"]["alertname"] == "AlertFlood"
 
 
+def test_a_question_quotes_what_tells_its_alert_from_others() -> None:
+    vague = "This is a critical alert. Please take action as soon as you possibly can."
+    entry = made("DiskFull", f"{vague} The inode table of a volume is exhausted.", "df -i")
+    telling = frozenset(words("inode table exhausted volume"))
+    for kind in wording.data("templates"):
+        for number in range(40):
+            rng = random.Random(f"{kind}/{number}")
+            text = phrasing.phrase(entry, kind, "train", number, rng, telling).text
+            assert "critical alert" not in text, text
+
+
+def test_a_part_is_cut_where_it_tells_something() -> None:
+    rng = random.Random(0)
+    text = "as soon as you possibly can do it the inode table of a volume is exhausted and so on"
+    telling = frozenset(words("inode table exhausted volume"))
+    cuts = [wording.drawn(lambda: wording.fragment(text, rng), telling) for _ in range(200)]
+    assert all(wording.tells(cut, telling) == wording.TELLING for cut in cuts)
+    assert len(set(cuts)) > 10
+    some = frozenset(words("inode"))
+    assert all("inode" in wording.drawn(lambda: wording.keywords(text, rng), some) for _ in cuts)
+
+
+def test_a_symptom_that_tells_nothing_is_quoted_all_the_same() -> None:
+    entry = made("DiskFull", "This is a critical alert.", "df -i")
+    rng = random.Random(0)
+    text = phrasing.phrase(entry, "symptom", "train", 0, rng, {"inode"}).text
+    assert text
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_every_format_fits_every_alert(example: Written, side: Side) -> None:
-    for entry in entries(example):
+    for entry in example.index.entries:
         for kind, question in questions(entry, side):
             assert question.text.strip() == question.text != ""
             assert question.family.startswith(f"{kind}/{side}-")
@@ -152,7 +172,7 @@ def test_every_format_fits_every_alert(example: Written, side: Side) -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_every_label_can_be_read_in_its_question(example: Written, side: Side) -> None:
-    for entry in entries(example):
+    for entry in example.index.entries:
         for kind, question in questions(entry, side):
             for name, value in question.labels.items():
                 assert value in question.text, (kind, name, value, question.text)

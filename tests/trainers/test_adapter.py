@@ -349,9 +349,9 @@ class TestLoad:
         assert found.merge is backend.merge
 
 
-def test_attention_without_a_grid_takes_the_row_as_one_example() -> None:
+def test_attention_without_lines_takes_the_row_as_one_example() -> None:
     rng = torch.Generator().manual_seed(0)
-    query = torch.randn(1, 4, 9, 8, generator=rng)
+    query = torch.randn(1, 4, 9, 8, generator=rng).requires_grad_()
     key, value = (torch.randn(1, 2, 9, 8, generator=rng) for _ in range(2))
     ours, weights = packing.attention(torch.nn.Identity(), query, key, value, None)
     theirs = torch.nn.functional.scaled_dot_product_attention(

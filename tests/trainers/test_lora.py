@@ -56,7 +56,7 @@ def some_tokens(vocabulary: int, lengths: list[int]) -> list[Tokens]:
     return [Tokens([rng.randrange(5, vocabulary) for _ in range(n)], n - 7) for n in lengths]
 
 
-def losses(base: Base, lengths: list[int]) -> tuple[float, float]:
+def losses(base: Base, lengths: list[int], learning: bool) -> tuple[float, float]:
     """The packed loss, and transformers' own example by example."""
     packed = AutoModelForCausalLM.from_pretrained(
         base.folder, dtype=torch.float32, attn_implementation=packing.ATTENTION
@@ -66,9 +66,9 @@ def losses(base: Base, lengths: list[int]) -> tuple[float, float]:
     )
     batch = some_tokens(packed.get_input_embeddings().num_embeddings, lengths)
     row = pack(batch, 2)
-    with torch.no_grad():
+    with torch.set_grad_enabled(learning):
         hidden = packed.model(
-            input_ids=row.ids, position_ids=row.positions, use_cache=False, grid=row.grid
+            input_ids=row.ids, position_ids=row.positions, use_cache=False, lines=row.lines
         ).last_hidden_state[0]
         ours = torch.nn.functional.cross_entropy(packed.lm_head(hidden[row.learn]), row.labels)
         total, count = 0.0, 0
@@ -81,21 +81,30 @@ def losses(base: Base, lengths: list[int]) -> tuple[float, float]:
 
 
 class TestPacking:
-    def test_the_packed_loss_is_transformers_own_for_llama(self, tiny_llama: Base) -> None:
-        ours, plain = losses(tiny_llama, [70, 33, 150])
+    # Where something is learned below, attention is another kernel than where nothing is.
+    @pytest.mark.parametrize("learning", [True, False])
+    def test_the_packed_loss_is_transformers_own_for_llama(
+        self, tiny_llama: Base, learning: bool
+    ) -> None:
+        ours, plain = losses(tiny_llama, [70, 33, 150], learning)
         assert ours == pytest.approx(plain, rel=1e-5)
 
-    def test_the_packed_loss_is_transformers_own_for_gemma(self, tiny_gemma: Base) -> None:
+    @pytest.mark.parametrize("learning", [True, False])
+    def test_the_packed_loss_is_transformers_own_for_gemma(
+        self, tiny_gemma: Base, learning: bool
+    ) -> None:
         model = AutoModelForCausalLM.from_pretrained(tiny_gemma.folder)
         window = model.config.get_text_config().sliding_window
-        ours, plain = losses(tiny_gemma, [40, window + 60])
+        ours, plain = losses(tiny_gemma, [40, window + 60], learning)
         assert ours == pytest.approx(plain, rel=1e-5)
 
     def test_rows_are_rounded_and_filler_is_not_learned(self) -> None:
         row = pack(some_tokens(100, [70, 33]), 2)
-        assert (row.ids.shape[1], row.grid.width, len(row.learn)) == (256, 128, 64)
+        assert (row.ids.shape[1], row.lines, len(row.learn)) == (256, [128, 128], 64)
         assert (row.labels != -100).sum() == 14
-        assert row.ids[0, 103:].tolist() == [2] * 153
+        assert row.ids[0, 70:128].tolist() == [2] * 58
+        assert row.ids[0, 128 + 33 :].tolist() == [2] * 95
+        assert row.positions[0, 128:132].tolist() == [0, 1, 2, 3]
 
     def test_batches_take_every_length_band_and_no_example_twice(self) -> None:
         examples = some_tokens(100, list(range(10, 52)))

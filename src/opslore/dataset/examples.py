@@ -15,7 +15,7 @@ from typing import Any
 from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
-from opslore.dataset import clean, phrasing, split
+from opslore.dataset import clean, phrasing, split, wording
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -81,6 +81,13 @@ class Writer:
         filled = [commands.fill(e.answer, question.labels) for e in twins]
         return [answer for answer in filled if answer != target]
 
+    def phrase(
+        self, entry: Entry, kind: str, side: wording.Side, rng: random.Random
+    ) -> phrasing.Question:
+        """One question about an alert of this runbook, by any of the format's templates."""
+        telling = self.index.telling(entry)
+        return phrasing.phrase(entry, kind, side, rng.randrange(60), rng, telling)
+
     def rng(self, name: str) -> random.Random:
         """A generator that depends on the seed and a name alone."""
         return random.Random(f"{self.prepare.seed}/{name}")
@@ -92,7 +99,7 @@ class Writer:
         for number in range(count):
             rng = self.rng(f"{where}/{entry.id}/{number}")
             kind = kinds[(number + rng.randrange(2)) % len(kinds)]
-            question = phrasing.phrase(entry, kind, "train", rng.randrange(60), rng)
+            question = self.phrase(entry, kind, "train", rng)
             yield self.example(entry, question, where, number)
 
     def tested(self, entries: Sequence[Entry], where: Split, count: int) -> Iterator[Example]:
@@ -103,7 +110,7 @@ class Writer:
             turn = number // len(entries)
             rng = self.rng(f"{where}/{entry.id}/{turn}")
             kind = kinds[(number + turn) % len(kinds)]
-            question = phrasing.phrase(entry, kind, "test", rng.randrange(60), rng)
+            question = self.phrase(entry, kind, "test", rng)
             hidden = (
                 self.sections[entry.section] if where == "s3" and entry.answer != ESCALATE else ()
             )
@@ -122,7 +129,7 @@ class Writer:
             kind = kinds[rng.randrange(len(kinds))]
             if number % 5 < 2 and far and len(self.sections) > 1:
                 entry = far[rng.randrange(len(far))]
-                question = phrasing.phrase(entry, kind, "train", rng.randrange(60), rng)
+                question = self.phrase(entry, kind, "train", rng)
                 hidden = self.sections[entry.section]
                 yield self.example(entry, question, "train", 1000 + number, hidden)
             elif number % 5 < 4 and (found := phrasing.unknown("train", self.text, rng)):
@@ -146,8 +153,8 @@ class Writer:
 
     def chatter(self, where: Split, number: int) -> Example:
         """Something that is no alert."""
-        side: phrasing.Side = "train" if where == "train" else "test"
-        lines = phrasing.data("chatter")[side]
+        side: wording.Side = "train" if where == "train" else "test"
+        lines = wording.data("chatter")[side]
         text = lines[(number * 7 + 3) % len(lines)]
         entry = Entry(
             id=f"unknown:chatter-{side}-{(number * 7 + 3) % len(lines)}",

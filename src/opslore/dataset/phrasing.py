@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 from opslore import commands
 from opslore.cards import ESCALATE
+from opslore.dataset import wording
+from opslore.dataset.wording import Side, data, pick
 from opslore.index import Entry
-
-Side = Literal["train", "test"]
 
 WEBHOOK = "webhook"
 """The one format that is written by code: Alertmanager's JSON."""
@@ -38,12 +37,6 @@ class Question:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-@cache
-def data(name: str) -> Any:
-    """A data file of this room."""
-    return json.loads((files("opslore.dataset") / "data" / f"{name}.json").read_text("utf-8"))
-
-
 def formats() -> list[str]:
     """Every format, in a fixed order."""
     return [*sorted(data("templates")), WEBHOOK]
@@ -54,7 +47,14 @@ def names_alert(kind: str) -> bool:
     return kind == WEBHOOK or bool(data("templates")[kind]["names_alert"])
 
 
-def phrase(entry: Entry, kind: str, side: Side, number: int, rng: random.Random) -> Question:
+def phrase(
+    entry: Entry,
+    kind: str,
+    side: Side,
+    number: int,
+    rng: random.Random,
+    telling: Collection[str] = (),
+) -> Question:
     """Write one question about an alert.
 
     Args:
@@ -63,8 +63,12 @@ def phrase(entry: Entry, kind: str, side: Side, number: int, rng: random.Random)
         side: which templates and label values may be used.
         number: picks the template (modulo how many there are).
         rng: every other choice.
+        telling: stems that few other alerts have. A question quotes a part of the symptoms with at
+            least two of them where there is one: "this is a critical alert" asks nothing.
     """
     labels = _labels(entry, side, rng)
+    if not names_alert(kind):
+        labels.pop("alertname", None)
     if kind == WEBHOOK:
         text = _webhook(entry, labels, side, number, rng)
         return Question(text, f"{WEBHOOK}/{side}-{number % 3}", labels)
@@ -74,24 +78,36 @@ def phrase(entry: Entry, kind: str, side: Side, number: int, rng: random.Random)
         labels = {}
     if "{where}" not in template and "{labels}" not in template:
         labels = {}
-    text = _fill(template, entry, labels, side, rng)
+    text = _fill(template, entry, labels, side, rng, frozenset(telling))
     if kind == "noisy":
-        text = _noise(text, list(labels.values()), rng)
+        text = wording.noise(text, list(labels.values()), rng)
     return Question(text, f"{kind}/{side}-{number % len(templates)}", labels)
 
 
 def _fill(
-    template: str, entry: Entry, labels: dict[str, str], side: Side, rng: random.Random
+    template: str,
+    entry: Entry,
+    labels: dict[str, str],
+    side: Side,
+    rng: random.Random,
+    telling: frozenset[str],
 ) -> str:
-    symptom = _pick(_sentences(entry.symptoms) or [_spaced(entry.title)], rng)
-    if "{title}" not in template and rng.random() < REWORDED:
-        symptom = _reword(symptom, side, rng)
-    symptom = _hide_name(symptom, entry.title) if "{title}" not in template else symptom
+    sentences = wording.sentences(entry.symptoms) or [wording.spaced(entry.title)]
+    most = max(wording.tells(text, telling) for text in sentences)
+    symptom = pick([x for x in sentences if wording.tells(x, telling) == most], rng)
+    if "{title}" not in template:
+        symptom = wording.hide_name(symptom, entry.title)
+    reworded = "{title}" not in template and rng.random() < REWORDED
+
+    def said(text: str) -> str:
+        return wording.reword(text, side, rng) if reworded else text
+
+    # Cut first, then say it in other words: what a part tells is known by the runbook's words.
     text = template.format(
         title=entry.title,
-        symptom=symptom,
-        partial=_fragment(symptom, rng),
-        keywords=_keywords(symptom, rng),
+        symptom=said(symptom),
+        partial=said(wording.drawn(lambda: wording.fragment(symptom, rng), telling)),
+        keywords=said(wording.drawn(lambda: wording.keywords(symptom, rng), telling)),
         labels=" ".join(f"{k}={v}" for k, v in labels.items()),
         where=_where(labels, side, rng),
         severity=entry.severity or "warning",
@@ -105,7 +121,9 @@ def _labels(entry: Entry, side: Side, rng: random.Random) -> dict[str, str]:
     out: dict[str, str] = {}
     if entry.answer != ESCALATE:
         for hole in commands.holes(entry.answer):
-            out.setdefault(hole.kind, value(hole.kind, side, rng))
+            # Alertmanager's own label: every other value would contradict the question.
+            own = entry.title if hole.kind == "alertname" else value(hole.kind, side, rng)
+            out.setdefault(hole.kind, own)
     for extra in rng.sample(["namespace", "instance", "cluster", "pod", "job_name"], 2):
         if extra not in out and rng.random() < 0.35:
             out[extra] = value(extra, side, rng)
@@ -119,7 +137,7 @@ def value(kind: str, side: Side, rng: random.Random) -> str:
     """A label value that looks real; train and test values are disjoint."""
     pool = data("values")[side].get(kind)
     if pool:
-        return str(_pick(pool, rng))
+        return str(pick(pool, rng))
     stem = kind.split(".")[0].replace("_", "-")
     number = rng.randrange(10, 50) if side == "train" else rng.randrange(50, 99)
     return f"{stem}-{number}"
@@ -131,20 +149,20 @@ def _where(labels: dict[str, str], side: Side, rng: random.Random) -> str:
     plain = ("{k} {v}", "{k} {v}", "the {v} {k}", "{v} ({k})")
     # Written labels are filled before the model reads them: training practises the plain words.
     shapes = plain if side == "train" and rng.random() < 0.8 else (*plain, "{k}={v}", "{k}: {v}")
-    words = []
+    parts = []
     for name, value in labels.items():
-        shape = str(_pick(shapes, rng))
+        shape = str(pick(shapes, rng))
         # A label written as a label keeps its name; in plain words it is said as people say it.
         said = name if "{k}=" in shape or "{k}:" in shape else name.replace("_", " ")
-        words.append(shape.format(k=said, v=value))
-    return f" {_pick(['in', 'on', 'for', 'at'], rng)} {', '.join(words)}"
+        parts.append(shape.format(k=said, v=value))
+    return f" {pick(['in', 'on', 'for', 'at'], rng)} {', '.join(parts)}"
 
 
 def _webhook(
     entry: Entry, labels: dict[str, str], side: Side, number: int, rng: random.Random
 ) -> str:
     tags = {"alertname": entry.title, "severity": entry.severity or "warning", **labels}
-    summary = _pick(_sentences(entry.symptoms) or [_spaced(entry.title)], rng)
+    summary = pick(wording.sentences(entry.symptoms) or [wording.spaced(entry.title)], rng)
     shapes: dict[Side, list[dict[str, Any]]] = {
         "train": [
             {"status": "firing", "labels": tags, "annotations": {"summary": summary}},
@@ -158,73 +176,6 @@ def _webhook(
         ],
     }
     return json.dumps(shapes[side][number % 3])
-
-
-def _sentences(symptoms: str) -> list[str]:
-    """The symptoms as sentences of 15 to 220 characters."""
-    out = []
-    for line in symptoms.splitlines():
-        for part in re.split(r"(?<=[.!?])\s+(?=[A-Z`])", line.strip()):
-            text = part.strip(" -*")
-            if len(text) > 220:
-                text = text[:220].rsplit(" ", 1)[0]
-            if len(text) >= 15:
-                out.append(text)
-    return out
-
-
-def _hide_name(text: str, title: str) -> str:
-    return re.sub(re.escape(title), "this alert", text, flags=re.IGNORECASE)
-
-
-def _spaced(title: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", title).lower()
-
-
-def _reword(text: str, side: Side, rng: random.Random) -> str:
-    """Say up to four phrases in other words."""
-    table: dict[str, list[str]] = data("synonyms")[side]
-    found = [k for k in table if re.search(rf"\b{re.escape(k)}\b", text, re.IGNORECASE)]
-    for key in sorted(rng.sample(found, min(4, len(found))), key=len, reverse=True):
-        other = _pick(table[key], rng)
-        literal = str(other).replace("\\", "\\\\")
-        text = re.sub(rf"\b{re.escape(key)}\b", literal, text, flags=re.IGNORECASE)
-    return text
-
-
-def _fragment(text: str, rng: random.Random) -> str:
-    words = text.rstrip(".").split()
-    length = rng.randrange(5, 10)
-    start = rng.randrange(max(1, len(words) - length + 1))
-    return " ".join(words[start : start + length]).strip(",;:. ")
-
-
-def _keywords(text: str, rng: random.Random) -> str:
-    """Four to six words of a text, without those nobody types into a search box."""
-    words = [w.strip("`'\",;:.()") for w in text.split()]
-    common = frozenset(data("common"))
-    good = list(dict.fromkeys(w for w in words if len(w) > 2 and w.lower() not in common))
-    if not good:
-        return text
-    count = min(len(good), rng.randrange(4, 7))
-    chosen = set(rng.sample(range(len(good)), count))
-    return " ".join(w for i, w in enumerate(good) if i in chosen)
-
-
-def _noise(text: str, keep: list[str], rng: random.Random) -> str:
-    """Lower case and a typo in every eighth word or so; label values stay as they are."""
-    out = []
-    for word in text.split(" "):
-        bare = word.strip(",.;:?!")
-        if any(v in word for v in keep):
-            out.append(word)
-            continue
-        word = word.lower()
-        if len(bare) > 4 and bare.isalpha() and rng.random() < 0.12:
-            i = rng.randrange(1, len(word) - 2)
-            word = word[:i] + word[i + 1] + word[i] + word[i + 2 :]
-        out.append(word)
-    return " ".join(out)
 
 
 def unknown(side: Side, index_text: str, rng: random.Random) -> tuple[Entry, str] | None:
@@ -245,8 +196,8 @@ def unknown(side: Side, index_text: str, rng: random.Random) -> tuple[Entry, str
     ]
     if not mine:
         return None
-    name = _pick(mine, rng)
-    chosen = _pick(table[name], rng)
+    name = pick(mine, rng)
+    chosen = pick(table[name], rng)
     return _foreign_entry(name, chosen), name
 
 
@@ -268,7 +219,3 @@ def _foreign_entry(technology: str, alert: dict[str, Any]) -> Entry:
         span=Span(file="(no runbook)", first=0, last=0),
         line=0,
     )
-
-
-def _pick(items: Any, rng: random.Random) -> Any:
-    return items[rng.randrange(len(items))]

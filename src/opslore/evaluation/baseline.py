@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from opslore import commands, prompt
+from opslore import commands, labels, prompt
 from opslore.cards import ESCALATE, Example
 from opslore.index import Entry, Index
 
@@ -13,13 +13,22 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def bm25(example: Example, index: Index) -> str:
-    """The answer of the index's first entry, filled from the labels a program can read.
+    """The answer of the index's first entry, filled from the labels written in the question.
 
-    That is what opslore itself writes into the prompt; values given in plain words ("the api pod
-    of checkout") are beyond a search.
+    `name=value`, `name: value`, JSON: what every alert carries without anybody reading it.
     """
     hits = index.search(example.question, k=1, without=example.hidden)
-    return _filled(hits[0].entry, prompt.labels(example.question)) if hits else ESCALATE
+    return _filled(hits[0].entry, labels.written(example.question)) if hits else ESCALATE
+
+
+def first(example: Example, index: Index) -> str:
+    """The first entry as the prompt shows it: all of opslore but its model.
+
+    Unlike `bm25` it is filled from what is said in plain words too, by our own reader; what the
+    model adds to it is the choice among the entries, and to escalate.
+    """
+    hits = index.search(example.question, k=max(1, len(example.shown)), without=example.hidden)
+    return _filled(hits[0].entry, prompt.stated(example.question, hits)) if hits else ESCALATE
 
 
 class Names:
@@ -36,7 +45,7 @@ class Names:
         hidden = set(example.hidden)
         for name, entry in self.names:
             if name in question and entry.id not in hidden:
-                return _filled(entry, prompt.labels(example.question))
+                return _filled(entry, labels.written(example.question))
         return ESCALATE
 
 
@@ -45,7 +54,7 @@ def _plain(text: str) -> str:
     return f" {' '.join(_WORD.findall(text.lower()))} "
 
 
-def _filled(entry: Entry, labels: Mapping[str, str]) -> str:
+def _filled(entry: Entry, values: Mapping[str, str]) -> str:
     if entry.answer == ESCALATE:
         return ESCALATE
-    return commands.fill(entry.answer, dict(labels))
+    return commands.fill(entry.answer, dict(values))

@@ -13,7 +13,7 @@ from opslore import prompt
 from opslore.bundle.catalogue import Catalogue, accepts, grammar
 from opslore.cards import Example, Message, Result
 from opslore.config import Agent
-from opslore.evaluation.baseline import Names, bm25
+from opslore.evaluation.baseline import Names, bm25, first
 from opslore.evaluation.replies import Log
 from opslore.index import Index
 from opslore.servers import Reply, Server
@@ -41,6 +41,7 @@ class Run:
             "constrained": self.examples,
             "closed": spread(s1, settings.closed),
             "base": spread(s1, settings.base),
+            "first": self.examples,
             "bm25": self.examples,
             "lookup": self.examples,
             "trained": spread(self.examples, settings.parity),
@@ -118,12 +119,13 @@ def baselines(run: Run) -> None:
     names = Names(run.index)
     for example in run.examples:
         for column, answer in (
+            ("first", first(example, run.index)),
             ("bm25", bm25(example, run.index)),
             ("lookup", names.lookup(example)),
         ):
             if run.log.get(column, example.id) is None:
                 run.log.add(Result(example=example.id, column=column, reply=answer))
-    for column in ("bm25", "lookup"):
+    for column in ("first", "bm25", "lookup"):
         run.progress(column, len(run.examples), len(run.examples))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from opslore.cards import Evaluation, Example, Result, Score
 from opslore.evaluation.statistics import Rate, summaries
 
-COLUMNS = ["tuned", "constrained", "closed", "base", "bm25", "lookup", "trained"]
+COLUMNS = ["tuned", "constrained", "closed", "base", "first", "bm25", "lookup", "trained"]
 """Whose answers are compared, in the order a table shows them."""
 
 METRICS = [
@@ -72,7 +72,11 @@ def headline(found: Sequence[Score]) -> str:
     if "tuned" not in s1:
         return "No S1 prompt was asked: nothing is known about this model."
     tuned = s1["tuned"]
-    told = {"bm25": "BM25's first entry", "lookup": "a lookup by alert name"}
+    told = {
+        "first": "the prompt's own first entry",
+        "bm25": "BM25's first entry",
+        "lookup": "a lookup by alert name",
+    }
     best = max((s1[c] for c in told if c in s1), key=lambda s: s.value, default=None)
     text = (
         f"ight on {tuned.value:.2f} [{tuned.low:.2f}, {tuned.high:.2f}] of {tuned.n} S1 prompts; "

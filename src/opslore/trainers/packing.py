@@ -21,7 +21,7 @@ from opslore.errors import DataError
 ATTENTION = "opslore_packed"
 """Name of the attention below in transformers' registry."""
 
-ROUND_ROW, ROUND_LINE, ROUND_LEARN = 256, 128, 64
+ROUND_ROW, ROUND_LINE, ROUND_LEARN = 128, 64, 64
 """Row, line and target counts are rounded up to these: on CPUs oneDNN compiles every matmul of the
 model anew for each new shape, which takes as long as several steps (docs/LOG.md)."""
 
@@ -35,41 +35,20 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where each token of a packed row stands when every example gets a line of its own.
-
-    Attributes:
-        lines: B, examples in the row.
-        width: W, the longest example rounded up to a multiple of 128.
-        gather: [B * W] place in the row of each cell (0 for an empty cell).
-        back: [T] cell of each token of the row (0 for filler).
-    """
-
-    lines: int
-    width: int
-    gather: torch.Tensor
-    back: torch.Tensor
-
-    def to(self, device: torch.device) -> Grid:
-        """The same grid on another device."""
-        return Grid(self.lines, self.width, self.gather.to(device), self.back.to(device))
-
-
-@dataclass(frozen=True)
 class Row:
     """A packed batch.
 
     Attributes:
-        ids: [1, T] token ids; T is a multiple of 256.
+        ids: [1, T] token ids; T is a multiple of 128.
         positions: [1, T] position of each token inside its own example.
-        grid: the same tokens line by line, for attention.
+        lines: T as a sum: the tokens of each example, rounded up to multiples of 64 with filler.
         learn: [L] places in the row whose next token is learned; L is a multiple of 64.
         labels: [L] those next tokens; -100 where there is nothing to learn.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
-    grid: Grid
+    lines: list[int]
     learn: torch.Tensor
     labels: torch.Tensor
 
@@ -141,30 +120,27 @@ def pack(batch: Sequence[Tokens], filler: int, least: int = 0) -> Row:
 
     Args:
         batch: the examples.
-        filler: token id that fills the row up; it is never learned and never attended to.
+        filler: token id that fills lines up; it stands behind its example, where causality hides
+            it, and is never learned.
         least: tokens a row has at least.
     """
-    width = _up(max(len(tokens.ids) for tokens in batch), ROUND_LINE)
     ids: list[int] = []
     positions: list[int] = []
     learn: list[int] = []
     labels: list[int] = []
-    gather: list[int] = []
-    back: list[int] = []
-    for line, tokens in enumerate(batch):
+    lines = [_up(len(tokens.ids), ROUND_LINE) for tokens in batch]
+    lines[-1] += _up(max(sum(lines), least), ROUND_ROW) - sum(lines)
+    for width, tokens in zip(lines, batch, strict=True):
         offset, length = len(ids), len(tokens.ids)
-        ids += tokens.ids
-        positions += range(length)
+        ids += tokens.ids + [filler] * (width - length)
+        positions += range(width)
         learn += range(offset + tokens.start - 1, offset + length - 1)
         labels += tokens.ids[tokens.start :]
-        gather += [*range(offset, offset + length), *[0] * (width - length)]
-        back += range(line * width, line * width + length)
-    rest = _up(max(len(ids), least), ROUND_ROW) - len(ids)
     idle = _up(len(learn), ROUND_LEARN) - len(learn)
     return Row(
-        torch.tensor([ids + [filler] * rest]),
-        torch.tensor([positions + [0] * rest]),
-        Grid(len(batch), width, torch.tensor(gather), torch.tensor(back + [0] * rest)),
+        torch.tensor([ids]),
+        torch.tensor([positions]),
+        lines,
         torch.tensor(learn + [0] * idle),
         torch.tensor(labels + [-100] * idle),
     )
@@ -182,57 +158,63 @@ def attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    grid: Grid | None = None,
+    lines: Sequence[int] | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention inside each example of a packed row.
 
-    Explicit matmuls on lines of equal width: on CPUs the fused kernel has the slower backward, and
-    a matmul per example length would be compiled anew for each (docs/LOG.md).
+    Where nothing is learned below, the fused kernel; else explicit matmuls, because on CPUs the
+    fused kernel's backward takes twice as long (docs/LOG.md).
 
     Args:
         module: the attention layer (unused, part of transformers' interface).
         query: [1, heads, T, d].
         key: [1, key heads, T, d].
         value: [1, key heads, T, d].
-        attention_mask: always None here; the grid says which tokens see each other.
+        attention_mask: always None here; the lines say which tokens see each other.
         scaling: factor on the scores, 1/sqrt(d) if None.
         sliding_window: tokens that a query looks back over, itself included; None is all.
-        grid: where each token stands; None takes the whole row as one example.
+        lines: T as a sum, one example each; None takes the whole row as one example.
 
     Returns:
         [1, T, heads, d], and no weights.
     """
-    if grid is None:
-        place = torch.arange(query.shape[2], device=query.device)
-        grid = Grid(1, query.shape[2], place, place)
-    groups = query.shape[1] // key.shape[1]
-    q, k, v = (_lines(x, grid) for x in (query, key, value))
-    # An empty cell stands behind its line's tokens: causality alone hides it from them.
-    q = q.reshape(grid.lines, key.shape[1], groups * grid.width, -1)
-    scores = torch.matmul(q, k.transpose(2, 3))
-    scores = scores.view(grid.lines, key.shape[1], groups, grid.width, grid.width)
-    hidden = _hidden(grid.width, sliding_window, query.device)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    scores = torch.where(hidden, float("-inf"), scores * scale)
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
-    out = torch.matmul(weights.view(grid.lines, key.shape[1], groups * grid.width, -1), v)
-    out = out.view(grid.lines, query.shape[1], grid.width, -1).transpose(1, 2)
-    return out.reshape(grid.lines * grid.width, query.shape[1], -1)[grid.back][None], None
+    learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
+    one = _matmuls if learns else _fused
+    widths = list(lines) if lines is not None else [query.shape[2]]
+    parts = (torch.split(x, widths, dim=2) for x in (query, key, value))
+    out = [one(q, k, v, scale, sliding_window) for q, k, v in zip(*parts, strict=True)]
+    return torch.cat(out, dim=2).transpose(1, 2), None
 
 
-def _lines(x: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """[1, heads, T, d] to [B, heads, W, d]."""
-    spread = x[0].index_select(1, grid.gather)
-    return spread.view(x.shape[1], grid.lines, grid.width, -1).transpose(0, 1)
+def _fused(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int | None
+) -> torch.Tensor:
+    windowed = window is not None and window < q.shape[2]
+    mask = _mask(q.shape[2], window, q) if windowed else None
+    return torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=not windowed, scale=scale, enable_gqa=True
+    )
 
 
-def _hidden(length: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """[length, length], True where a query may not look."""
-    place = torch.arange(length, device=device)
+def _matmuls(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int | None
+) -> torch.Tensor:
+    heads, width = q.shape[1], q.shape[2]
+    # The query heads of a key head stand below each other: one matmul serves them all.
+    q = (q * scale).reshape(1, k.shape[1], -1, q.shape[3])
+    scores = torch.matmul(q, k.transpose(2, 3)).view(1, heads, width, width)
+    weights = torch.softmax(scores + _mask(width, window, q), dim=-1)
+    return torch.matmul(weights.view(1, k.shape[1], -1, width), v).view(1, heads, width, -1)
+
+
+def _mask(length: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
+    """[length, length], -inf where a query may not look, else 0."""
+    place = torch.arange(length, device=like.device)
     behind = place[:, None] - place[None, :]
-    hidden = behind < 0
-    return hidden if window is None else hidden | (behind >= window)
+    hidden = behind < 0 if window is None else (behind < 0) | (behind >= window)
+    return torch.zeros_like(hidden, dtype=like.dtype).masked_fill_(hidden, float("-inf"))
 
 
 AttentionInterface.register(ATTENTION, attention)

@@ -180,7 +180,7 @@ def _loss(run: Run, batch: list[Tokens]) -> torch.Tensor:
         input_ids=row.ids.to(run.device),
         position_ids=row.positions.to(run.device),
         use_cache=False,
-        grid=row.grid.to(run.device),
+        lines=row.lines,
     ).last_hidden_state[0]
     # The head costs vocabulary x tokens: only tokens that are learned go through it.
     logits = model.lm_head(hidden[row.learn.to(run.device)]).float()
