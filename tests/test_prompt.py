@@ -44,7 +44,7 @@ def test_an_open_book_prompt_letter_by_letter() -> None:
         "Runbook:\n"
         "- [8] KubePodCrashLooping: time before it tries again, and the service behind it has"
         " fewer ready endpoints\n"
-        "  kubectl logs <pod> -n <namespace> --previous\n"
+        "  kubectl logs web-0 -n <namespace> --previous\n"
         "- [0] EtcdNoLeader: etcd has no leader.\n"
         "  escalate_to_human\n"
         "\n"

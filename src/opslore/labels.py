@@ -19,7 +19,7 @@ _WRITTEN = re.compile(
 """A Prometheus label name, `=` or `:`, a value that could be a Kubernetes name or host:port."""
 
 _VALUE = r"[`'\"]?(?P<value>[A-Za-z0-9/](?:[A-Za-z0-9._:/@-]*[A-Za-z0-9/])?)[`'\"]?"
-_BEFORE = r"(?P<lead>(?:^|[,;(]|\b(?:in|on|for|at|from|of|and|with))\s*(?:the\s+)?)?"
+_BEFORE = r"(?P<lead>(?:^|[,;(]|\b(?:in|on|for|at|from|of))\s*(?:the\s+)?)?"
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _SHORT = frozenset(["ns", "pv", "vm", "db"])
 """The two-letter names that people say; `no` and `po` are other words."""
