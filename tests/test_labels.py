@@ -17,7 +17,7 @@ NAMES = ("namespace", "pod", "node", "deployment", "persistentvolumeclaim", "nam
     ("question", "wanted"),
     [
         ("Down pod=web-0 namespace=shop", {"pod": "web-0", "namespace": "shop"}),
-        ('{"labels": {"pod": "web-0", "device": "/dev/sdc"}}', {"pod": "web-0", "device": "/dev/sdc"}),
+        ('{"tags": {"pod": "a-0", "disk": "/dev/sdc"}}', {"pod": "a-0", "disk": "/dev/sdc"}),
         ('up{job="api",instance="10.0.0.1:9100"}', {"job": "api", "instance": "10.0.0.1:9100"}),
         ("pod: web-0, namespace: shop.", {"pod": "web-0", "namespace": "shop"}),
         ("mountpoint=/ is full", {"mountpoint": "/"}),
@@ -27,7 +27,7 @@ NAMES = ("namespace", "pod", "node", "deployment", "persistentvolumeclaim", "nam
         ("we saw it in the pod: it hangs", {}),
         ("see http://example.org/x", {}),
     ],
-)  # fmt: skip
+)
 def test_written_labels(question: str, wanted: dict[str, str]) -> None:
     assert labels.written(question) == wanted
 
@@ -37,7 +37,7 @@ def test_written_labels(question: str, wanted: dict[str, str]) -> None:
     [
         ("it crashes in namespace payments", {"namespace": "payments"}),
         ("the payments namespace is slow", {"namespace": "payments"}),
-        ("restarts of cart-6c9f7-x2 (pod) in ns shop", {"pod": "cart-6c9f7-x2", "namespace": "shop"}),
+        ("cart-6c9f7-x2 (pod) in ns shop", {"pod": "cart-6c9f7-x2", "namespace": "shop"}),
         ("the cart-6c9f7 pod on node worker-01", {"pod": "cart-6c9f7", "node": "worker-01"}),
         ("pvc data-pg-0 is full", {"persistentvolumeclaim": "data-pg-0"}),
         ("deployment `web-front` hangs", {"deployment": "web-front"}),
@@ -47,7 +47,7 @@ def test_written_labels(question: str, wanted: dict[str, str]) -> None:
         ("disk full at mountpoint /var/lib.", {"mountpoint": "/var/lib"}),
         ("for name apps, job name backup-7", {"name": "apps", "job_name": "backup-7"}),
     ],
-)  # fmt: skip
+)
 def test_labels_said_in_plain_words(question: str, wanted: dict[str, str]) -> None:
     assert labels.read(question, NAMES) == wanted
 
