@@ -7,7 +7,8 @@ the worst kind of answer. What a program can read, a program fills in.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 
 from opslore.commands.tables import hole_tables
@@ -23,6 +24,9 @@ _BEFORE = r"(?P<lead>(?:^|[,;(]|\b(?:in|on|for|at|from|of))\s*(?:the\s+)?)?"
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _SHORT = frozenset(["ns", "pv", "vm", "db"])
 """The two-letter names that people say; `no` and `po` are other words."""
+
+_DECOYS = ("job_name", "host_name", "alert_name", "cluster_name", "user_name")
+"""Read even where no command asks for one, so that none of them is read as a `name`."""
 
 _STOP = frozenset(
     """is are was were has have had be been being do does did done the a an and or but not no nor
@@ -70,19 +74,21 @@ def said(question: str, names: Collection[str], prose: Collection[str] = ()) -> 
         names: label names to look for.
         prose: words in lower case that are no values unless they look like a machine's names.
     """
-    spoken, paren, after, before = _patterns(frozenset(names))
+    ways = sorted((_ways(name) for name in {*names, *_DECOYS} if names), key=lambda w: w.order)
+    spoken = {form for way in ways for form in way.spoken}
     found: dict[str, set[str]] = {}
     rest = question
-    for pattern in (paren, after, before) if names else ():
-        for match in list(pattern.finditer(rest)):
-            value = match["value"]
-            if value.lower() in spoken or not _is_value(value, match, pattern is paren, prose):
-                continue
-            found.setdefault(spoken[_plain(match["name"])], set()).add(value)
-            # A value that was read is not read again as its neighbour's.
-            start, end = match.span("value")
-            start, end = min(start, match.start("name")), max(end, match.end("name"))
-            rest = rest[:start] + "\0" * (end - start) + rest[end:]
+    for number in range(3):
+        for way in ways:
+            for match in list(way.forms[number].finditer(rest)):
+                value = match["value"]
+                if value.lower() in spoken or not _is_value(value, match, number == 0, prose):
+                    continue
+                found.setdefault(way.name, set()).add(value)
+                # A value that was read is not read again as its neighbour's.
+                spans = (match.span("value"), match.span("name"))
+                start, end = min(spans)[0], max(spans)[1]
+                rest = rest[:start] + "\0" * (end - start) + rest[end:]
     return {name: values.pop() for name, values in sorted(found.items()) if len(values) == 1}
 
 
@@ -106,37 +112,40 @@ def _is_value(value: str, match: re.Match[str], explicit: bool, prose: Collectio
     return bool(match["lead"]) and word not in prose and not word.endswith("ed")
 
 
-@lru_cache(maxsize=256)
-def _patterns(
-    names: frozenset[str],
-) -> tuple[dict[str, str], re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """How each label is said, and the three forms: value (name), name value, value name."""
-    spoken = {_plain(name): name for name in sorted(names)}
+@dataclass(frozen=True)
+class _Way:
+    """How people say one label."""
+
+    name: str
+    spoken: tuple[str, ...]
+    forms: tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]
+    """`value (name)`, `name value`, `value name`."""
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """The longest first: `job name x` must not be read as `name x`."""
+        return -max(map(len, self.spoken)), self.name
+
+
+@lru_cache(maxsize=4096)
+def _ways(name: str) -> _Way:
     tables = hole_tables()
-    for alias, kind in sorted(tables.kind_of.items()):
-        known = kind in names and kind not in tables.generic
-        if known and (len(alias) > 2 or alias in _SHORT):
-            spoken.setdefault(_plain(alias), kind)
-    for form, kind in [*spoken.items()]:
-        spoken.setdefault(f"{form} name", kind)
-    # Read even where no command asks for one: `job name x` must not be read as `name x`.
-    for other in ("job", "host", "alert", "cluster", "user"):
-        spoken.setdefault(f"{other} name", f"{other}_name")
-    # The longest first: `job name` before `name`.
-    any_name = "|".join(r"\s+".join(map(re.escape, s.split())) for s in _longest(spoken))
-    name = rf"(?<![\w-])(?P<name>{any_name or '(?!)'})(?![\w-])"
+    spoken = {_plain(name)}
+    if name not in tables.generic:
+        aliases = (alias for alias, kind in tables.kind_of.items() if kind == name)
+        spoken |= {_plain(alias) for alias in aliases if len(alias) > 2 or alias in _SHORT}
+    spoken |= {f"{form} name" for form in spoken}
+    ordered = tuple(sorted(spoken, key=lambda form: (-len(form), form)))
+    any_form = "|".join(r"\s+".join(map(re.escape, form.split())) for form in ordered)
+    said = rf"(?<![\w-])(?P<name>{any_form or '(?!)'})(?![\w-])"
     value = rf"(?<![\w.:/@-]){_VALUE}"
     forms = (
-        rf"{_BEFORE}{value}\s+\({name}\)",
-        rf"{_BEFORE}{name}\s+(?:(?:named|called)\s+)?{value}(?![\w-])",
-        rf"(?P<lead>\bthe\s+)?{value}\s+{name}",
+        rf"{_BEFORE}{value}\s+\({said}\)",
+        rf"{_BEFORE}{said}\s+(?:(?:named|called)\s+)?{value}(?![\w-])",
+        rf"(?P<lead>\bthe\s+)?{value}\s+{said}",
     )
     paren, after, before = (re.compile(form, re.IGNORECASE) for form in forms)
-    return spoken, paren, after, before
-
-
-def _longest(spoken: Collection[str]) -> Iterator[str]:
-    return iter(sorted(spoken, key=lambda s: (-len(s), s)))
+    return _Way(name, ordered, (paren, after, before))
 
 
 def _plain(name: str) -> str:
