@@ -258,6 +258,20 @@ def test_a_torn_index_is_named_with_its_line(index: Index, tmp_path: Path) -> No
         Index.read(tmp_path)
 
 
+def test_what_tells_an_alert_are_the_stems_few_others_have() -> None:
+    rows = [
+        made(f"Alert{n}", "", f"This is critical. Gadget{n} burns, code {n}0x.") for n in "abcd"
+    ]
+    rows.append(made("Other", "", "A gadget melts."))
+    index = Index(rows)
+    telling = index.telling(index.entries[0])
+    assert {"gadgeta", "alerta"} <= telling
+    assert not telling & set(words("this is critical burns"))
+    # A word of two alerts still tells: it leaves only one other.
+    twins = Index([made("A", "", "Fan stalls"), made("B", "", "Fan stalls"), *rows])
+    assert set(words("fan stalls")) <= twins.telling(twins.entries[0])
+
+
 def test_sections_lists_the_entries_of_each(index: Index) -> None:
     assert index.sections()["nodes"] == [
         "id-NodeFilesystemSpaceFillingUp",

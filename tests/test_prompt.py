@@ -42,14 +42,38 @@ def test_an_open_book_prompt_letter_by_letter() -> None:
     assert user.role == "user"
     assert user.content == (
         "Runbook:\n"
-        "- [8] KubePodCrashLooping: time before it tries again, and the service behind it has"
+        "- [7 1] KubePodCrashLooping: time before it tries again, and the service behind it has"
         " fewer ready endpoints\n"
         "  kubectl logs web-0 -n <namespace> --previous\n"
-        "- [0] EtcdNoLeader: etcd has no leader.\n"
+        "- [0 0] EtcdNoLeader: etcd has no leader.\n"
         "  escalate_to_human\n"
         "\n"
         "Question: fewer endpoints of pod web-0"
     )
+
+
+def test_how_much_an_entry_is_quoted_and_ahead_is_shown() -> None:
+    hits = [Hit(made(name, text, "df -h"), score, 0.1) for name, text, score in (
+        ("Full", "the disk is nearly full today", 12.0),
+        ("Slow", "the disk is slow", 4.0),
+        ("Odd", "nothing", 2.0),
+    )]  # fmt: skip
+    text = prompt.book("help, disk is nearly full", hits)
+    assert [line[2:8] for line in text.splitlines() if line[0] == "-"] == [
+        "[9 4] ",
+        "[0 2] ",
+        "[0 0] ",
+    ]
+    alone = prompt.book("x", hits[:1])
+    assert "- [12 0] Full" in alone
+
+
+def test_a_run_is_counted_up_to_a_limit() -> None:
+    said = [f"w{n}" for n in range(30)]
+    assert prompt.quoted(said, said) == prompt.LONGEST
+    assert prompt.quoted(said[3:7], said) == 4
+    assert prompt.quoted(["w3", "w5"], said) == 1
+    assert prompt.quoted([], said) == prompt.quoted(said, []) == 0
 
 
 def test_a_closed_book_prompt_is_the_question() -> None:
@@ -60,7 +84,11 @@ def test_a_closed_book_prompt_is_the_question() -> None:
 def test_entries_keep_the_order_they_are_given_in() -> None:
     rows = [made(name, "some words", "df -h") for name in "CAB"]
     text = prompt.book("q", [Hit(row, 1.0, 0.1) for row in rows])
-    assert [line[6] for line in text.splitlines() if line.startswith("- ")] == ["C", "A", "B"]
+    assert [line.split()[3][0] for line in text.splitlines() if line.startswith("- ")] == [
+        "C",
+        "A",
+        "B",
+    ]
 
 
 def test_a_snippet_goes_where_the_question_points() -> None:

@@ -27,7 +27,7 @@ from opslore.cards import (
 from opslore.config import Thresholds
 from opslore.errors import IntegrityError
 from opslore.evaluation import gate, scorers, scores
-from opslore.evaluation.baseline import Names, bm25
+from opslore.evaluation.baseline import Names, bm25, first
 from opslore.index import Index, entry
 from opslore.sources import Collected
 from opslore.sources.coverage import coverage
@@ -66,6 +66,7 @@ def answers(index: Index, asked: list[Example]) -> dict[tuple[str, str], Result]
             "tuned": tuned,
             "constrained": tuned if e.family != "evil" else ESCALATE,
             "base": "To fix this, you should check the logs.",
+            "first": first(e, index),
             "bm25": bm25(e, index),
             "lookup": names.lookup(e),
             "trained": tuned,

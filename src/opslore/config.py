@@ -73,7 +73,7 @@ class Prepare(Section):
     """Order of the entries: the index's own rank, or shuffled (docs/LOG.md has the measurement)."""
     closed_book: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of training prompts without entries, so that a bare `ollama run` is useful."""
-    unknown: Annotated[float, Field(ge=0, le=1)] = 0.25
+    unknown: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of training prompts whose right answer is to escalate."""
     phrasings: Annotated[int, Field(ge=1, le=64)] = 10
     """Training questions per alert."""

@@ -11,6 +11,9 @@ from opslore.index import Hit, words
 
 _WORD = re.compile(r"[a-z]+")
 
+LONGEST = 12
+"""Words in a row that count as quoted: more say nothing more."""
+
 CUES = 80
 """Characters of an entry's symptoms that a prompt shows: enough to tell it from its neighbours."""
 
@@ -18,9 +21,9 @@ CUES = 80
 def messages(system: str, question: str, hits: Sequence[Hit] = ()) -> list[Message]:
     """System and user turn for a question; without hits the prompt is closed book.
 
-    Each entry is one line and its command, in the order given: how much of the question it
-    explains in tenths, its name, the part of its symptoms that is nearest to the question. Holes
-    are filled with the labels that a program can read in the question.
+    Each entry is one line and its command, in the order given: how far its score lies above the
+    others', how many of its words the question quotes in a row, its name, the part of its symptoms
+    that is nearest to the question. Holes are filled with the labels that a program can read.
     """
     user = question if not hits else f"{book(question, hits)}\n\nQuestion: {question}"
     return [Message(role="system", content=system), Message(role="user", content=user)]
@@ -28,9 +31,19 @@ def messages(system: str, question: str, hits: Sequence[Hit] = ()) -> list[Messa
 
 def book(question: str, hits: Sequence[Hit]) -> str:
     """The runbook entries as the prompt shows them."""
-    asked = frozenset(words(question))
+    asked = words(question)
     known = stated(question, hits)
-    return "Runbook:\n" + "\n".join(_line(hit, asked, known) for hit in hits)
+    total = sum(hit.score for hit in hits)
+    lines = []
+    for hit in hits:
+        entry = hit.entry
+        others = (total - hit.score) / max(1, len(hits) - 1)
+        lead = max(0, round(hit.score - others))
+        run = quoted(asked, words(f"{entry.title} {entry.symptoms}"))
+        near = snippet(entry.symptoms, frozenset(asked))
+        command = commands.fill(entry.answer, known)
+        lines.append(f"- [{lead} {run}] {entry.title}: {near}\n  {command}")
+    return "Runbook:\n" + "\n".join(lines)
 
 
 def stated(question: str, hits: Sequence[Hit]) -> dict[str, str]:
@@ -40,11 +53,13 @@ def stated(question: str, hits: Sequence[Hit]) -> dict[str, str]:
     return labels.read(question, names, prose)
 
 
-def _line(hit: Hit, asked: frozenset[str], known: dict[str, str]) -> str:
-    entry = hit.entry
-    near = snippet(entry.symptoms, asked)
-    command = commands.fill(entry.answer, known)
-    return f"- [{round(10 * hit.cover)}] {entry.title}: {near}\n  {command}"
+def quoted(asked: Sequence[str], said: Sequence[str]) -> int:
+    """Length of the longest run of stems that both have, up to `LONGEST`."""
+    for length in range(1, LONGEST + 1):
+        runs = {tuple(said[i : i + length]) for i in range(len(said) - length + 1)}
+        if not any(tuple(asked[i : i + length]) in runs for i in range(len(asked) - length + 1)):
+            return length - 1
+    return LONGEST
 
 
 def snippet(symptoms: str, asked: frozenset[str]) -> str:

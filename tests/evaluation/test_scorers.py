@@ -7,7 +7,7 @@ from evaluation.world import example
 
 from opslore.cards import ESCALATE, Example, Result
 from opslore.evaluation import scorers
-from opslore.evaluation.baseline import Names, bm25
+from opslore.evaluation.baseline import Names, bm25, first
 from opslore.evaluation.columns import spread
 from opslore.evaluation.scorers import Scorer
 from opslore.index import Index
@@ -158,6 +158,14 @@ def test_baselines_answer_and_respect_what_is_hidden(index: Index) -> None:
     assert bm25(unknown, index) != "journalctl --vacuum-size=500M"
     assert bm25(unknown, Index([])) == ESCALATE
     assert names.lookup(example(index, 8, "s1", "pager", "etcdnoleader!")) == ESCALATE
+
+
+def test_the_first_entry_of_the_prompt_reads_plain_words_and_bm25_does_not(index: Index) -> None:
+    said = "KubePodCrashLooping: the cart-7d9f pod, namespace shop"
+    asked = example(index, 0, "s1", "chat", said)
+    assert first(asked, index) == "kubectl logs cart-7d9f -n shop --previous"
+    assert bm25(asked, index) == "kubectl logs <pod> -n <namespace> --previous"
+    assert first(asked, Index([])) == ESCALATE
 
 
 def test_prompts_are_spread_over_alerts(index: Index) -> None:
