@@ -256,7 +256,7 @@ def hit(title: str, command: str) -> Hit:
     span = Span(file="RUNBOOK.md", first=10, last=20, commit="0123456789abcdef")
     made = [Command(text=command, role="resolution", first=17, last=17)] if command else []
     document = Document(id=title, title=title, text="", span=span, commands=made)
-    return Hit(Index.of([document]).entries[0], 1.0, 0.5)
+    return Hit(Index.of([document]).entries[0], 1.0)
 
 
 HITS = [

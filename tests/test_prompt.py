@@ -36,7 +36,7 @@ QUORUM = made("EtcdNoLeader", "etcd has no leader.", ESCALATE)
 
 
 def test_an_open_book_prompt_letter_by_letter() -> None:
-    hits = [Hit(POD, 7.5, 0.8349), Hit(QUORUM, 0.4, 0.04)]
+    hits = [Hit(POD, 7.5), Hit(QUORUM, 0.4)]
     system, user = prompt.messages(SYSTEM, "fewer endpoints of pod web-0", hits)
     assert (system.role, system.content) == ("system", SYSTEM)
     assert user.role == "user"
@@ -53,7 +53,7 @@ def test_an_open_book_prompt_letter_by_letter() -> None:
 
 
 def test_how_much_an_entry_is_quoted_and_ahead_is_shown() -> None:
-    hits = [Hit(made(name, text, "df -h"), score, 0.1) for name, text, score in (
+    hits = [Hit(made(name, text, "df -h"), score) for name, text, score in (
         ("Full", "the disk is nearly full today", 12.0),
         ("Slow", "the disk is slow", 4.0),
         ("Odd", "nothing", 2.0),
@@ -83,7 +83,7 @@ def test_a_closed_book_prompt_is_the_question() -> None:
 
 def test_entries_keep_the_order_they_are_given_in() -> None:
     rows = [made(name, "some words", "df -h") for name in "CAB"]
-    text = prompt.book("q", [Hit(row, 1.0, 0.1) for row in rows])
+    text = prompt.book("q", [Hit(row, 1.0) for row in rows])
     assert [line.split()[3][0] for line in text.splitlines() if line.startswith("- ")] == [
         "C",
         "A",

@@ -6,7 +6,6 @@ a CamelCase alert name, and the name's and long words' character trigrams, which
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections import Counter
@@ -52,8 +51,6 @@ class Hit:
     entry: Entry
     score: float
     """BM25 score, in nats of evidence; comparable within one question."""
-    cover: float
-    """Share of the question's evidence that this entry explains (0..1); comparable across."""
 
 
 def one_line(command: str) -> str:
@@ -165,13 +162,10 @@ class Index:
         """
         if self._bm25 is None:
             return []
-        scores, ceiling = self._bm25.scores(terms(question))
+        scores = self._bm25.scores(terms(question))
         order = sorted(range(len(self.entries)), key=lambda i: (-scores[i], i))
         chosen = [i for i in order if self.entries[i].id not in without][:k]
-        return [
-            Hit(self.entries[i], float(scores[i]), float(scores[i]) / ceiling if ceiling else 0.0)
-            for i in chosen
-        ]
+        return [Hit(self.entries[i], float(scores[i])) for i in chosen]
 
     def telling(self, entry: Entry) -> frozenset[str]:
         """Stems of an alert's name and symptoms that at most 5 % of the alerts, or two, have."""
@@ -204,7 +198,6 @@ class _Bm25:
 
     def __init__(self, texts: list[list[str]]) -> None:
         import bm25s
-        import numpy as np
         from scipy.sparse import csc_matrix
 
         engine = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
@@ -213,23 +206,18 @@ class _Bm25:
         self.vocabulary: dict[str, int] = engine.vocab_dict
         shape = (len(texts), len(part["indptr"]) - 1)
         self.weights = csc_matrix((part["data"], part["indices"], part["indptr"]), shape=shape)
-        self.best = np.asarray(self.weights.max(axis=0).todense()).ravel()
 
-    def scores(self, query: list[str]) -> tuple[np.ndarray[Any, Any], float]:
-        """Scores per entry, and the score an entry with every query term would reach."""
+    def scores(self, query: list[str]) -> np.ndarray[Any, Any]:
+        """Scores per entry."""
         import numpy as np
 
         counts: dict[int, float] = {}
         for term in query:
             if (column := self.vocabulary.get(term)) is not None:
                 counts[column] = counts.get(column, 0.0) + (0.25 if term.startswith("#") else 1.0)
-        total = np.zeros(self.weights.shape[0])
-        unknown = sum(1.0 for term in set(query) if term not in self.vocabulary and term[0] != "#")
-        ceiling = unknown * math.log1p(len(total))
-        if counts:
-            columns = list(counts)
-            # A term said ten times is not ten times the evidence.
-            amounts = np.array([min(counts[c], 2.0) for c in columns])
-            total = np.asarray(self.weights[:, columns] @ amounts).ravel()
-            ceiling += float(self.best[columns] @ amounts)
-        return total, ceiling
+        if not counts:
+            return np.zeros(self.weights.shape[0])
+        columns = list(counts)
+        # A term said ten times is not ten times the evidence.
+        amounts = np.array([min(counts[c], 2.0) for c in columns])
+        return np.asarray(self.weights[:, columns] @ amounts).ravel()
