@@ -42,30 +42,31 @@ def test_an_open_book_prompt_letter_by_letter() -> None:
     assert user.role == "user"
     assert user.content == (
         "Runbook:\n"
-        "- [7 1] KubePodCrashLooping: time before it tries again, and the service behind it has"
+        "- KubePodCrashLooping (fair): time before it tries again, and the service behind it has"
         " fewer ready endpoints\n"
         "  kubectl logs web-0 -n <namespace> --previous\n"
-        "- [0 0] EtcdNoLeader: etcd has no leader.\n"
+        "- EtcdNoLeader (weak): etcd has no leader.\n"
         "  escalate_to_human\n"
         "\n"
-        "Question: fewer endpoints of pod web-0"
+        "Question: fewer endpoints of pod web-0\n"
+        "Best match: fair"
     )
 
 
-def test_how_much_an_entry_is_quoted_and_ahead_is_shown() -> None:
-    hits = [Hit(made(name, text, "df -h"), score) for name, text, score in (
+def test_an_entry_fits_that_leads_and_is_quoted() -> None:
+    rows = [
         ("Full", "the disk is nearly full today", 12.0),
         ("Slow", "the disk is slow", 4.0),
         ("Odd", "nothing", 2.0),
-    )]  # fmt: skip
-    text = prompt.book("help, disk is nearly full", hits)
-    assert [line[2:8] for line in text.splitlines() if line[0] == "-"] == [
-        "[9 4] ",
-        "[0 2] ",
-        "[0 0] ",
     ]
-    alone = prompt.book("x", hits[:1])
-    assert "- [12 0] Full" in alone
+    hits = [Hit(made(name, text, "df -h"), score) for name, text, score in rows]
+    assert prompt.fits("help, disk is nearly full", hits) == ["strong", "weak", "weak"]
+    assert prompt.fits("help, nearly all of it", hits) == ["fair", "weak", "weak"]
+    assert prompt.fits("quite another thing", hits) == ["weak", "weak", "weak"]
+    assert prompt.fits("x", []) == []
+    text = prompt.messages(SYSTEM, "disk is nearly full", hits)[1].content
+    assert text.startswith("Runbook:\n- Full (strong): the disk")
+    assert text.endswith("Question: disk is nearly full\nBest match: strong")
 
 
 def test_a_run_is_counted_up_to_a_limit() -> None:
@@ -84,7 +85,7 @@ def test_a_closed_book_prompt_is_the_question() -> None:
 def test_entries_keep_the_order_they_are_given_in() -> None:
     rows = [made(name, "some words", "df -h") for name in "CAB"]
     text = prompt.book("q", [Hit(row, 1.0) for row in rows])
-    assert [line.split()[3][0] for line in text.splitlines() if line.startswith("- ")] == [
+    assert [line[2] for line in text.splitlines() if line.startswith("- ")] == [
         "C",
         "A",
         "B",

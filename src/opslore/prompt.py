@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from opslore import commands, labels
 from opslore.cards import Message
 from opslore.index import Hit, words
 
 _WORD = re.compile(r"[a-z]+")
+
+Fit = Literal["strong", "fair", "weak"]
+FITS: tuple[Fit, ...] = ("strong", "fair", "weak")
+STRONG, FAIR = 25.0, 11.0
+"""Of the example's training questions 91 % of the known alerts reach the first and 99 % the second,
+of the unknown ones 4 % and 19 %; on the OpenShift runbook 84 % and 96 %, 3 % and 26 %."""
 
 LONGEST = 12
 """Words in a row that count as quoted: more say nothing more."""
@@ -21,29 +28,44 @@ CUES = 80
 def messages(system: str, question: str, hits: Sequence[Hit] = ()) -> list[Message]:
     """System and user turn for a question; without hits the prompt is closed book.
 
-    Each entry is one line and its command, in the order given: how far its score lies above the
-    others', how many of its words the question quotes in a row, its name, the part of its symptoms
-    that is nearest to the question. Holes are filled with the labels that a program can read.
+    Each entry is one line and its command, in the order given: how well it fits, its name, the
+    part of its symptoms that is nearest to the question. Holes are filled with the labels that a
+    program can read. The best fit stands again behind the question, where a small model sees it.
     """
-    user = question if not hits else f"{book(question, hits)}\n\nQuestion: {question}"
+    user = question
+    if hits:
+        best = min(fits(question, hits), key=FITS.index)
+        user = f"{book(question, hits)}\n\nQuestion: {question}\nBest match: {best}"
     return [Message(role="system", content=system), Message(role="user", content=user)]
 
 
 def book(question: str, hits: Sequence[Hit]) -> str:
     """The runbook entries as the prompt shows them."""
-    asked = words(question)
+    asked = frozenset(words(question))
     known = stated(question, hits)
-    total = sum(hit.score for hit in hits)
     lines = []
-    for hit in hits:
-        entry = hit.entry
-        others = (total - hit.score) / max(1, len(hits) - 1)
-        lead = max(0, round(hit.score - others))
-        run = quoted(asked, words(f"{entry.title} {entry.symptoms}"))
-        near = snippet(entry.symptoms, frozenset(asked))
-        command = commands.fill(entry.answer, known)
-        lines.append(f"- [{lead} {run}] {entry.title}: {near}\n  {command}")
+    for hit, fit in zip(hits, fits(question, hits), strict=True):
+        near = snippet(hit.entry.symptoms, asked)
+        command = commands.fill(hit.entry.answer, known)
+        lines.append(f"- {hit.entry.title} ({fit}): {near}\n  {command}")
     return "Runbook:\n" + "\n".join(lines)
+
+
+def fits(question: str, hits: Sequence[Hit]) -> list[Fit]:
+    """How well each entry fits: how far its score leads the others', times how much is quoted.
+
+    The lead is in BM25's nats above the mean of the others, the quote in stems in a row; either
+    alone is no proof (docs/decisions/0002).
+    """
+    asked = words(question)
+    total = sum(hit.score for hit in hits)
+    out: list[Fit] = []
+    for hit in hits:
+        others = (total - hit.score) / max(1, len(hits) - 1)
+        run = quoted(asked, words(f"{hit.entry.title} {hit.entry.symptoms}"))
+        proof = (1 + max(0.0, hit.score - others)) * (1 + run)
+        out.append("strong" if proof >= STRONG else "fair" if proof >= FAIR else "weak")
+    return out
 
 
 def stated(question: str, hits: Sequence[Hit]) -> dict[str, str]:

@@ -147,7 +147,7 @@ def _where(labels: dict[str, str], side: Side, rng: random.Random) -> str:
     if not labels:
         return ""
     plain = ("{k} {v}", "{k} {v}", "the {v} {k}", "{v} ({k})")
-    # Written labels are filled before the model reads them: training practises the plain words.
+    # What is said in plain words is what a program may leave to the model: it practises that more.
     shapes = plain if side == "train" and rng.random() < 0.8 else (*plain, "{k}={v}", "{k}: {v}")
     parts = []
     for name, value in labels.items():

@@ -24,11 +24,14 @@ def bm25(example: Example, index: Index) -> str:
 def first(example: Example, index: Index) -> str:
     """The first entry as the prompt shows it: all of opslore but its model.
 
-    Unlike `bm25` it is filled from what is said in plain words too, by our own reader; what the
-    model adds to it is the choice among the entries, and to escalate.
+    Unlike `bm25` it is filled from what is said in plain words too, and escalates when no entry
+    fits more than weakly; what the model adds to it is the choice among the entries.
     """
-    hits = index.search(example.question, k=max(1, len(example.shown)), without=example.hidden)
-    return _filled(hits[0].entry, prompt.stated(example.question, hits)) if hits else ESCALATE
+    question = example.question
+    hits = index.search(question, k=max(1, len(example.shown)), without=example.hidden)
+    if set(prompt.fits(question, hits)) <= {"weak"}:
+        return ESCALATE
+    return _filled(hits[0].entry, prompt.stated(question, hits))
 
 
 class Names:
