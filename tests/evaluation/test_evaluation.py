@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_every_column_is_asked(whole: Whole) -> None:
     _, work, told = whole
     found = rows(work)
     counts = {column: sum(row["column"] == column for row in found) for column in COLUMNS}
-    assert [counts[c] for c in COLUMNS] == [18, 18, 4, 5, 18, 18, 6]
+    assert [counts[c] for c in COLUMNS] == [18, 18, 4, 5, 18, 18, 18, 6]
     assert {column for column, done, total in told if done == total} == set(COLUMNS)
     assert all(done <= total for _, done, total in told)
 
@@ -47,7 +48,7 @@ def test_a_model_that_says_nonsense_never_ships(whole: Whole) -> None:
     assert not evaluation.passed
     failed = {g.name for g in evaluation.gates if not g.passed}
     assert failed == {"G1", "G3", "G4", "G7"}
-    assert evaluation.headline.startswith("BM25's first entry beats the model")
+    assert evaluation.headline.startswith("The prompt's own first entry beats the model")
 
 
 def test_the_baseline_is_as_good_as_its_index(whole: Whole) -> None:
@@ -195,6 +196,8 @@ def test_the_table_fits_a_terminal_and_shows_every_column(whole: Whole) -> None:
     assert all(name in text for name in ("S1_low", "S2", "S3_error", "S6 webhook", "unsafe"))
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     assert "…" not in text
+    parity = next(line for line in text.splitlines() if line.startswith("parity"))
+    assert re.fullmatch(r"parity +[01]\.\d\d", parity.rstrip())
 
 
 @pytest.mark.parametrize(

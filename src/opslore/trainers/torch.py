@@ -229,7 +229,7 @@ def _adapted(train: Train, base: Base, device: torch.device) -> Any:
     layers = model.config.get_text_config().num_hidden_layers
     config = LoraConfig(
         r=train.lora_rank,
-        lora_alpha=train.lora_alpha,
+        lora_alpha=float(train.lora_alpha),  # 16 and 16.0 are other bytes in the adapter's file
         target_modules=PROJECTIONS,
         layers_to_transform=list(range(max(0, layers - train.lora_layers), layers)),
         task_type="CAUSAL_LM",
