@@ -167,7 +167,7 @@ def test_new_questions_keep_the_answer_and_get_a_prompt_of_their_own(
         assert row.family == "paraphrase/train-0"
         hits = index.search(row.question, 5)
         assert row.shown == [hit.entry.id for hit in hits]
-        assert row.messages[1].content.endswith(f"Question: {row.question}")
+        assert f"\n\nQuestion: {row.question}\nBest match: " in row.messages[1].content
         assert row.messages[-1].content == row.target
     assert len({row.id for row in [*made, *train]}) == len(made) + len(train)
 
