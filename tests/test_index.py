@@ -6,6 +6,7 @@ import random
 import time
 from pathlib import Path
 
+import entries
 import pytest
 
 from opslore.cards import ESCALATE, Command, Document, Span
@@ -23,17 +24,7 @@ ALERTS = [
 
 
 def made(name: str, section: str = "", symptoms: str = "", command: str = "df -h") -> Entry:
-    return Entry(
-        id=f"id-{name}",
-        title=name,
-        section=section,
-        severity="warning",
-        symptoms=symptoms,
-        answer=command,
-        commands=[command],
-        span=Span(file="RUNBOOK.md", first=1, last=9),
-        line=5,
-    )
+    return entries.made(name, symptoms, command, section)
 
 
 def document(name: str, *found: tuple[str, str], first: int = 10) -> Document:

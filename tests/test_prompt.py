@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
+from entries import made
 from hypothesis import given, settings
 
 from opslore import prompt
-from opslore.cards import ESCALATE, Span
-from opslore.index import Entry, Hit, words
+from opslore.cards import ESCALATE
+from opslore.index import Hit, words
 
 SYSTEM = "Answer with the exact command."
-
-
-def made(title: str, symptoms: str, answer: str) -> Entry:
-    return Entry(
-        id=title,
-        title=title,
-        section="apps",
-        severity="critical",
-        symptoms=symptoms,
-        answer=answer,
-        commands=[answer],
-        span=Span(file="RUNBOOK.md", first=3, last=20),
-        line=12,
-    )
 
 
 POD = made(
@@ -84,7 +71,7 @@ def test_a_closed_book_prompt_is_the_question() -> None:
 
 def test_entries_keep_the_order_they_are_given_in() -> None:
     rows = [made(name, "some words", "df -h") for name in "CAB"]
-    text = prompt.book("q", [Hit(row, 1.0) for row in rows])
+    text = prompt.book("q", [Hit(row, 1.0) for row in rows], ["weak"] * 3)
     assert [line[2] for line in text.splitlines() if line.startswith("- ")] == [
         "C",
         "A",

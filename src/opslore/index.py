@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,11 @@ def words(text: str) -> list[str]:
     return [_stem(w) for w in out]
 
 
+def told(entry: Entry) -> list[str]:
+    """The stems of an alert's name and symptoms, in order."""
+    return words(f"{entry.title} {entry.symptoms}")
+
+
 def terms(text: str) -> list[str]:
     """The index terms of a text: stems, and trigrams of words of five letters and more."""
     out: list[str] = []
@@ -130,7 +135,6 @@ class Index:
         self.entries = list(entries)
         self.by_id = {e.id: e for e in self.entries}
         self._place = {e.id: i for i, e in enumerate(self.entries)}
-        self._spread: Counter[str] = Counter()
         self._bm25 = _Bm25([_fields(e) for e in self.entries]) if self.entries else None
 
     @classmethod
@@ -169,12 +173,13 @@ class Index:
 
     def telling(self, entry: Entry) -> frozenset[str]:
         """Stems of an alert's name and symptoms that at most 5 % of the alerts, or two, have."""
-        if not self._spread:
-            for e in self.entries:
-                self._spread.update(set(words(f"{e.title} {e.symptoms}")))
         limit = max(2, len(self.entries) // 20)
-        mine = set(words(f"{entry.title} {entry.symptoms}"))
-        return frozenset(w for w in mine if self._spread[w] <= limit)
+        return frozenset(w for w in told(entry) if self._spread[w] <= limit)
+
+    @cached_property
+    def _spread(self) -> Counter[str]:
+        """How many alerts have each stem."""
+        return Counter(word for e in self.entries for word in set(told(e)))
 
     def sections(self) -> dict[str, list[str]]:
         """Entry ids by section."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 from opslore.commands.tables import hole_tables
 
@@ -59,7 +60,7 @@ def _written(question: str) -> tuple[dict[str, str], dict[str, str]]:
         bare = sign == ": " and not (opened and quote) and clean.isalpha()
         # After a colon prose begins with a capital; Kubernetes names have none.
         if clean and not (bare and (not clean.islower() or clean in _STOP)):
-            (loose if bare else sure).setdefault(name.lower().replace(" ", "_"), clean)
+            (loose if bare else sure).setdefault(name.lower(), clean)
     return sure, loose
 
 
@@ -74,21 +75,22 @@ def said(question: str, names: Collection[str], prose: Collection[str] = ()) -> 
         names: label names to look for.
         prose: words in lower case that are no values unless they look like a machine's names.
     """
-    ways = sorted((_ways(name) for name in {*names, *_DECOYS} if names), key=lambda w: w.order)
-    spoken = {form for way in ways for form in way.spoken}
+    if not names:
+        return {}
+    ways = sorted(map(_ways, {*names, *_DECOYS}), key=lambda way: way.order)
+    spoken = {said for way in ways for said in way.spoken}
     found: dict[str, set[str]] = {}
     rest = question
-    for number in range(3):
-        for way in ways:
-            for match in list(way.forms[number].finditer(rest)):
-                value = match["value"]
-                if value.lower() in spoken or not _is_value(value, match, number == 0, prose):
-                    continue
-                found.setdefault(way.name, set()).add(value)
-                # A value that was read is not read again as its neighbour's.
-                spans = (match.span("value"), match.span("name"))
-                start, end = min(spans)[0], max(spans)[1]
-                rest = rest[:start] + "\0" * (end - start) + rest[end:]
+    for form, way in product(range(3), ways):
+        for match in list(way.forms[form].finditer(rest)):
+            value = match["value"]
+            if value.lower() in spoken or not _is_value(value, match, form == 0, prose):
+                continue
+            found.setdefault(way.name, set()).add(value)
+            # A value that was read is not read again as its neighbour's.
+            spans = (match.span("value"), match.span("name"))
+            start, end = min(spans)[0], max(spans)[1]
+            rest = rest[:start] + "\0" * (end - start) + rest[end:]
     return {name: values.pop() for name, values in sorted(found.items()) if len(values) == 1}
 
 
@@ -137,7 +139,7 @@ def _ways(name: str) -> _Way:
     spoken |= {f"{form} name" for form in spoken}
     ordered = tuple(sorted(spoken, key=lambda form: (-len(form), form)))
     any_form = "|".join(r"\s+".join(map(re.escape, form.split())) for form in ordered)
-    said = rf"(?<![\w-])(?P<name>{any_form or '(?!)'})(?![\w-])"
+    said = rf"(?<![\w-])(?P<name>{any_form})(?![\w-])"
     value = rf"(?<![\w.:/@-]){_VALUE}"
     forms = (
         rf"{_BEFORE}{value}\s+\({said}\)",

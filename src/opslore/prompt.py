@@ -8,7 +8,7 @@ from typing import Literal
 
 from opslore import commands, labels
 from opslore.cards import Message
-from opslore.index import Hit, words
+from opslore.index import Hit, told, words
 
 _WORD = re.compile(r"[a-z]+")
 
@@ -34,17 +34,18 @@ def messages(system: str, question: str, hits: Sequence[Hit] = ()) -> list[Messa
     """
     user = question
     if hits:
-        best = min(fits(question, hits), key=FITS.index)
-        user = f"{book(question, hits)}\n\nQuestion: {question}\nBest match: {best}"
+        fitting = fits(question, hits)
+        best = min(fitting, key=FITS.index)
+        user = f"{book(question, hits, fitting)}\n\nQuestion: {question}\nBest match: {best}"
     return [Message(role="system", content=system), Message(role="user", content=user)]
 
 
-def book(question: str, hits: Sequence[Hit]) -> str:
-    """The runbook entries as the prompt shows them."""
+def book(question: str, hits: Sequence[Hit], fitting: Sequence[Fit]) -> str:
+    """The runbook entries as the prompt shows them, each with how well it fits."""
     asked = frozenset(words(question))
     known = stated(question, hits)
     lines = []
-    for hit, fit in zip(hits, fits(question, hits), strict=True):
+    for hit, fit in zip(hits, fitting, strict=True):
         near = snippet(hit.entry.symptoms, asked)
         command = commands.fill(hit.entry.answer, known)
         lines.append(f"- {hit.entry.title} ({fit}): {near}\n  {command}")
@@ -62,7 +63,7 @@ def fits(question: str, hits: Sequence[Hit]) -> list[Fit]:
     out: list[Fit] = []
     for hit in hits:
         others = (total - hit.score) / max(1, len(hits) - 1)
-        run = quoted(asked, words(f"{hit.entry.title} {hit.entry.symptoms}"))
+        run = quoted(asked, told(hit.entry))
         proof = (1 + max(0.0, hit.score - others)) * (1 + run)
         out.append("strong" if proof >= STRONG else "fair" if proof >= FAIR else "weak")
     return out

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 from dataset.conftest import Written
+from entries import made
 
 from opslore import commands
-from opslore.cards import ESCALATE, Span
+from opslore.cards import ESCALATE
 from opslore.dataset import phrasing, wording
 from opslore.dataset.phrasing import Question
 from opslore.dataset.wording import Side
@@ -97,20 +98,6 @@ def test_unknown_technologies_are_split_and_never_ones_the_runbook_has() -> None
             names[side].add(technology)
     assert not names["train"] & names["test"]
     assert not {"kafka", "redis"} & (names["train"] | names["test"])
-
-
-def made(title: str, symptoms: str, answer: str) -> Entry:
-    return Entry(
-        id="x",
-        title=title,
-        section="nodes",
-        severity="",
-        symptoms=symptoms,
-        answer=answer,
-        commands=[answer],
-        span=Span(file="RUNBOOK.md", first=1, last=2),
-        line=1,
-    )
 
 
 def questions(entry: Entry, side: Side) -> Iterator[tuple[str, Question]]:

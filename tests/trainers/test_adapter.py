@@ -284,27 +284,28 @@ class TestTurns:
         tokens = tokenize(tokenizer, example(1), 500)
         assert tokens.ids[-1] == tokenizer.eos_token_id
 
-    def test_a_template_that_never_ends_a_turn_is_an_error(self, tokenizer: Any) -> None:
-        tokenizer.chat_template = (
-            "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-            "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
-        )
+    @pytest.mark.parametrize(
+        ("template", "said"),
+        [
+            (
+                "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+                "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}",
+                "writes no end of turn after the answer",
+            ),
+            (
+                "{% if add_generation_prompt %}ask: {% endif %}"
+                "{% for m in messages %}{{ m['content'] + '<|im_end|>' }}{% endfor %}",
+                "does not extend the prompt by the answer",
+            ),
+        ],
+    )
+    def test_a_template_that_cannot_teach_is_an_error(
+        self, tokenizer: Any, template: str, said: str
+    ) -> None:
+        tokenizer.chat_template = template
         with pytest.raises(DataError) as caught:
             tokenize(tokenizer, example(7), 500)
-        assert caught.value.message == (
-            "example train-7: the chat template writes no end of turn after the answer"
-        )
-
-    def test_a_template_that_rewrites_the_prompt_is_an_error(self, tokenizer: Any) -> None:
-        tokenizer.chat_template = (
-            "{% if add_generation_prompt %}ask: {% endif %}"
-            "{% for m in messages %}{{ m['content'] + '<|im_end|>' }}{% endfor %}"
-        )
-        with pytest.raises(DataError) as caught:
-            tokenize(tokenizer, example(7), 500)
-        assert caught.value.message == (
-            "example train-7: the chat template does not extend the prompt by the answer"
-        )
+        assert caught.value.message == f"example train-7: the chat template {said}"
 
     def test_an_example_that_just_fits_is_no_error(self, tokenizer: Any) -> None:
         size = len(tokenize(tokenizer, example(3, 9), 5000).ids)
