@@ -8,7 +8,8 @@ from hypothesis import given, settings
 
 from opslore import prompt
 from opslore.cards import ESCALATE
-from opslore.index import Hit, words
+from opslore.index import Hit
+from opslore.stems import words
 
 SYSTEM = "Answer with the exact command."
 
@@ -42,7 +43,7 @@ def test_an_open_book_prompt_letter_by_letter() -> None:
 
 def test_an_entry_fits_that_leads_and_is_quoted() -> None:
     rows = [
-        ("Full", "the disk is nearly full today", 12.0),
+        ("Full", "the disk is nearly full today", 16.0),
         ("Slow", "the disk is slow", 4.0),
         ("Odd", "nothing", 2.0),
     ]
@@ -54,14 +55,9 @@ def test_an_entry_fits_that_leads_and_is_quoted() -> None:
     text = prompt.messages(SYSTEM, "disk is nearly full", hits)[1].content
     assert text.startswith("Runbook:\n- Full (strong): the disk")
     assert text.endswith("Question: disk is nearly full\nBest match: strong")
-
-
-def test_a_run_is_counted_up_to_a_limit() -> None:
-    said = [f"w{n}" for n in range(30)]
-    assert prompt.quoted(said, said) == prompt.LONGEST
-    assert prompt.quoted(said[3:7], said) == 4
-    assert prompt.quoted(["w3", "w5"], said) == 1
-    assert prompt.quoted([], said) == prompt.quoted(said, []) == 0
+    assert "Slow" not in text, "beside a strong entry a weak one only costs tokens"
+    assert [hit.entry.title for hit in prompt.shown("disk is nearly full", hits)] == ["Full"]
+    assert len(prompt.shown("help, nearly all of it", hits)) == 3
 
 
 def test_a_closed_book_prompt_is_the_question() -> None:

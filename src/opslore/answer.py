@@ -133,7 +133,11 @@ def ask(
         released=found.released,
         seconds=round(reply.seconds, 3),
         **judge(
-            reply.text, confidence, hits, text, {**prompt.stated(text, hits), **labels}
+            reply.text,
+            confidence,
+            prompt.shown(text, hits),
+            text,
+            {**prompt.stated(text, hits), **labels},
         ).model_dump(),
     )
 

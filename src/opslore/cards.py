@@ -105,7 +105,8 @@ class Example(Record):
     """The user's words alone, without the runbook entries around them."""
     book: Literal["open", "closed"] = "open"
     shown: list[str] = Field(default_factory=list)
-    """Document ids of the entries the prompt shows, in their order."""
+    """Document ids of the entries the index found, in the prompt's order; beside a strong fit the
+    prompt leaves out the weak ones."""
     hidden: list[str] = Field(default_factory=list)
     """Document ids the index pretended not to have (an unknown alert)."""
 

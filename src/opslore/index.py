@@ -1,22 +1,22 @@
 """The runbook's entries, searchable; the same index writes prompts in training and in serving.
 
 BM25 (Robertson and Zaragoza 2009) over what people type: the words of the symptoms, the parts of
-a CamelCase alert name, and the name's and long words' character trigrams, which survive typos.
+a CamelCase alert name, and the name's and long words' character trigrams, which survive typos. To
+it the best entries add what BM25 does not see: words quoted in a row, and their very name.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opslore import commands, store
 from opslore.cards import ESCALATE, Document, Record, Span
+from opslore.stems import CAMEL, TOKEN, quoted, terms, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 MAX_ANSWER = 400
 """Longest command, in characters, that a prompt shows as an entry's answer."""
 
-_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+|\d+")
-_TOKEN = re.compile(r"\w+(?:[-.]\w+)*")
+POOL = 20
+"""How many of the best entries by BM25 are compared word for word with the question."""
+
+IN_A_ROW = 1.5
+"""What each stem of the longest quoted run adds to a score, in BM25's nats. Measured on training
+questions (docs/LOG.md): flat from 1 to 3."""
+
+TELLS = 3
+"""The best value of `Index.tells`."""
 
 
 class Entry(Record):
@@ -50,7 +57,7 @@ class Hit:
 
     entry: Entry
     score: float
-    """BM25 score, in nats of evidence; comparable within one question."""
+    """BM25 score and its supplements, in nats of evidence; comparable within one question."""
 
 
 def one_line(command: str) -> str:
@@ -89,43 +96,9 @@ def _answers(command: str) -> bool:
     return commands.parse(text).ok
 
 
-def words(text: str) -> list[str]:
-    """Split a name or a sentence into lower-case stems, CamelCase parts included."""
-    plain = unicodedata.normalize("NFKC", text)
-    out: list[str] = []
-    for token in _TOKEN.findall(plain):
-        parts = [p.lower() for p in _CAMEL.findall(token)]
-        if len(parts) > 1:
-            out.append("".join(parts))
-        out += parts if parts else [token.lower()]
-    return [_stem(w) for w in out]
-
-
 def told(entry: Entry) -> list[str]:
     """The stems of an alert's name and symptoms, in order."""
     return words(f"{entry.title} {entry.symptoms}")
-
-
-def terms(text: str) -> list[str]:
-    """The index terms of a text: stems, and trigrams of words of five letters and more."""
-    out: list[str] = []
-    for word in words(text):
-        out.append(word)
-        if len(word) >= 5:
-            out += [f"#{word[i : i + 3]}" for i in range(len(word) - 2)]
-    return out
-
-
-@lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
-    return str(_stemmer().stemWord(word))
-
-
-@lru_cache(maxsize=1)
-def _stemmer() -> Any:
-    import Stemmer
-
-    return Stemmer.Stemmer("english")
 
 
 class Index:
@@ -166,20 +139,71 @@ class Index:
         """
         if self._bm25 is None:
             return []
-        scores = self._bm25.scores(terms(question))
-        order = sorted(range(len(self.entries)), key=lambda i: (-scores[i], i))
-        chosen = [i for i in order if self.entries[i].id not in without][:k]
-        return [Hit(self.entries[i], float(scores[i])) for i in chosen]
+        scores = self._bm25.scores(terms(question)).tolist()
+        named = self._named(question)
+        top = max(scores)
+        for i in named:
+            scores[i] += top
+        found = [i for i, e in enumerate(self.entries) if e.id not in without]
+        found.sort(key=lambda i: -scores[i])
+        asked = words(question)
+        for i in found[: max(k, POOL)]:
+            scores[i] += IN_A_ROW * quoted(asked, self._told[i])
+        found.sort(key=lambda i: (-scores[i], i))
+        return [Hit(self.entries[i], scores[i]) for i in found[:k]]
 
-    def telling(self, entry: Entry) -> frozenset[str]:
-        """Stems of an alert's name and symptoms that at most 5 % of the alerts, or two, have."""
-        limit = max(2, len(self.entries) // 20)
-        return frozenset(w for w in told(entry) if self._spread[w] <= limit)
+    def _named(self, question: str) -> set[int]:
+        """Alerts whose very name stands in a question; a one-word name in its own spelling."""
+        found: set[int] = set()
+        for token in set(TOKEN.findall(question)):
+            for i in self._by_name.get(token.lower(), ()):
+                title = self.entries[i].title
+                if token == title or len(CAMEL.findall(title)) > 1:
+                    found.add(i)
+        return found
 
     @cached_property
-    def _spread(self) -> Counter[str]:
-        """How many alerts have each stem."""
-        return Counter(word for e in self.entries for word in set(told(e)))
+    def _by_name(self) -> dict[str, list[int]]:
+        out: dict[str, list[int]] = {}
+        for i, e in enumerate(self.entries):
+            out.setdefault(e.title.lower(), []).append(i)
+        return out
+
+    def tells(self, entry: Entry) -> Callable[[str], int]:
+        """A measure of how well a text tells this alert from the others, 0 to `TELLS`.
+
+        One for each of two stems that at most 5 % of the alerts, or two, have; one more if no
+        alert with another answer has every stem of the text.
+        """
+        limit = max(2, len(self.entries) // 20)
+        rare = frozenset(w for w in told(entry) if len(self._having[w]) <= limit)
+
+        def measure(text: str) -> int:
+            stems = frozenset(words(text))
+            return min(TELLS - 1, len(rare & stems)) + (not self._others(entry, stems))
+
+        return measure
+
+    def _others(self, entry: Entry, stems: Collection[str]) -> bool:
+        """Whether an alert with another answer has all of some stems."""
+        first, *rest = sorted((self._having.get(w, set()) for w in stems), key=len) or [set()]
+        both = {i for i in first if self.entries[i].answer != entry.answer}
+        for having in rest:
+            both &= having
+        return bool(both)
+
+    @cached_property
+    def _told(self) -> list[list[str]]:
+        return [told(e) for e in self.entries]
+
+    @cached_property
+    def _having(self) -> dict[str, set[int]]:
+        """The places of the alerts that have each stem."""
+        out: dict[str, set[int]] = {}
+        for i, stems in enumerate(self._told):
+            for word in stems:
+                out.setdefault(word, set()).add(i)
+        return out
 
     def sections(self) -> dict[str, list[str]]:
         """Entry ids by section."""

@@ -17,7 +17,8 @@ from opslore.cards import ESCALATE
 from opslore.dataset import phrasing, wording
 from opslore.dataset.phrasing import Question
 from opslore.dataset.wording import Side
-from opslore.index import Entry, words
+from opslore.index import TELLS, Entry
+from opslore.stems import words
 
 PLACES = {
     "title", "symptom", "partial", "keywords", "labels", "where", "severity", "time",
@@ -115,32 +116,38 @@ def test_a_hole_for_the_alerts_name_is_filled_with_it() -> None:
     assert json.loads(question.text)["labels"]["alertname"] == "AlertFlood"
 
 
+def telling(said: str) -> wording.Tells:
+    """A measure that counts some words."""
+    rare = frozenset(words(said))
+    return lambda text: min(TELLS - 1, len(rare & frozenset(words(text)))) + 1
+
+
 def test_a_question_quotes_what_tells_its_alert_from_others() -> None:
     vague = "This is a critical alert. Please take action as soon as you possibly can."
     entry = made("DiskFull", f"{vague} The inode table of a volume is exhausted.", "df -i")
-    telling = frozenset(words("inode table exhausted volume"))
+    tells = telling("inode table exhausted volume")
     for kind in wording.data("templates"):
         for number in range(40):
             rng = random.Random(f"{kind}/{number}")
-            text = phrasing.phrase(entry, kind, "train", number, rng, telling).text
+            text = phrasing.phrase(entry, kind, "train", number, rng, tells).text
             assert "critical alert" not in text, text
 
 
 def test_a_part_is_cut_where_it_tells_something() -> None:
     rng = random.Random(0)
     text = "as soon as you possibly can do it the inode table of a volume is exhausted and so on"
-    telling = frozenset(words("inode table exhausted volume"))
-    cuts = [wording.drawn(lambda: wording.fragment(text, rng), telling) for _ in range(200)]
-    assert all(wording.tells(cut, telling) == wording.TELLING for cut in cuts)
+    tells = telling("inode table exhausted volume")
+    cuts = [wording.drawn(lambda: wording.fragment(text, rng), tells) for _ in range(200)]
+    assert all(tells(cut) == TELLS for cut in cuts)
     assert len(set(cuts)) > 10
-    some = frozenset(words("inode"))
+    some = telling("inode")
     assert all("inode" in wording.drawn(lambda: wording.keywords(text, rng), some) for _ in cuts)
 
 
 def test_a_symptom_that_tells_nothing_is_quoted_all_the_same() -> None:
     entry = made("DiskFull", "This is a critical alert.", "df -i")
     rng = random.Random(0)
-    text = phrasing.phrase(entry, "symptom", "train", 0, rng, {"inode"}).text
+    text = phrasing.phrase(entry, "symptom", "train", 0, rng, telling("inode")).text
     assert text
 
 

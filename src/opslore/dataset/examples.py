@@ -85,8 +85,8 @@ class Writer:
         self, entry: Entry, kind: str, side: wording.Side, rng: random.Random
     ) -> phrasing.Question:
         """One question about an alert of this runbook, by any of the format's templates."""
-        telling = self.index.telling(entry)
-        return phrasing.phrase(entry, kind, side, rng.randrange(60), rng, telling)
+        tells = self.index.tells(entry)
+        return phrasing.phrase(entry, kind, side, rng.randrange(60), rng, tells)
 
     def rng(self, name: str) -> random.Random:
         """A generator that depends on the seed and a name alone."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from opslore import commands
@@ -53,7 +53,7 @@ def phrase(
     side: Side,
     number: int,
     rng: random.Random,
-    telling: Collection[str] = (),
+    tells: wording.Tells | None = None,
 ) -> Question:
     """Write one question about an alert.
 
@@ -63,8 +63,8 @@ def phrase(
         side: which templates and label values may be used.
         number: picks the template (modulo how many there are).
         rng: every other choice.
-        telling: stems that few other alerts have. A question quotes a part of the symptoms with at
-            least two of them where there is one: "this is a critical alert" asks nothing.
+        tells: how well a text tells this alert from the others. A question quotes the part of the
+            symptoms that does it best: "this is a critical alert" asks nothing.
     """
     labels = _labels(entry, side, rng)
     if not names_alert(kind):
@@ -78,7 +78,7 @@ def phrase(
         labels = {}
     if "{where}" not in template and "{labels}" not in template:
         labels = {}
-    text = _fill(template, entry, labels, side, rng, frozenset(telling))
+    text = _fill(template, entry, labels, side, rng, tells)
     if kind == "noisy":
         text = wording.noise(text, list(labels.values()), rng)
     return Question(text, f"{kind}/{side}-{number % len(templates)}", labels)
@@ -90,11 +90,13 @@ def _fill(
     labels: dict[str, str],
     side: Side,
     rng: random.Random,
-    telling: frozenset[str],
+    tells: wording.Tells | None,
 ) -> str:
     sentences = wording.sentences(entry.symptoms) or [wording.spaced(entry.title)]
-    most = max(wording.tells(text, telling) for text in sentences)
-    symptom = pick([x for x in sentences if wording.tells(x, telling) == most], rng)
+    if tells is not None:
+        most = max(map(tells, sentences))
+        sentences = [text for text in sentences if tells(text) == most]
+    symptom = pick(sentences, rng)
     if "{title}" not in template:
         symptom = wording.hide_name(symptom, entry.title)
     reworded = "{title}" not in template and rng.random() < REWORDED
@@ -103,11 +105,16 @@ def _fill(
         return wording.reword(text, side, rng) if reworded else text
 
     # Cut first, then say it in other words: what a part tells is known by the runbook's words.
+    cut = symptom
+    for name, part in (("{partial}", wording.fragment), ("{keywords}", wording.keywords)):
+        if name in template:
+            cut = wording.drawn(partial(part, symptom, rng), tells)
+    quote = said(cut)
     text = template.format(
         title=entry.title,
-        symptom=said(symptom),
-        partial=said(wording.drawn(lambda: wording.fragment(symptom, rng), telling)),
-        keywords=said(wording.drawn(lambda: wording.keywords(symptom, rng), telling)),
+        symptom=quote,
+        partial=quote,
+        keywords=quote,
         labels=" ".join(f"{k}={v}" for k, v in labels.items()),
         where=_where(labels, side, rng),
         severity=entry.severity or "warning",

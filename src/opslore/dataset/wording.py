@@ -10,12 +10,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from opslore.index import words
+from opslore.index import TELLS
 
 Side = Literal["train", "test"]
 
-TELLING, DRAWS = 2, 16
-"""Telling words a question has at least, and how many cuts of a symptom are looked at for them."""
+DRAWS = 16
+"""How many cuts of a symptom are looked at for one that tells its alert."""
+
+Tells = Callable[[str], int]
+"""How well a text tells its alert from the others: `opslore.index.Index.tells`."""
 
 
 @cache
@@ -24,18 +27,13 @@ def data(name: str) -> Any:
     return json.loads((files("opslore.dataset") / "data" / f"{name}.json").read_text("utf-8"))
 
 
-def tells(text: str, telling: frozenset[str]) -> int:
-    """How many of an alert's telling stems a text has; two are as good as more."""
-    return min(TELLING, len(telling.intersection(words(text))))
-
-
-def drawn(draw: Callable[[], str], telling: frozenset[str]) -> str:
-    """The first of some draws that tells enough, or the first of those that tell the most."""
+def drawn(draw: Callable[[], str], tells: Tells | None) -> str:
+    """The first of some draws that tells its alert, or the first of those that tell the most."""
     best = draw()
     for _ in range(DRAWS - 1):
-        if not telling or tells(best, telling) == TELLING:
+        if tells is None or tells(best) == TELLS:
             break
-        best = max(best, draw(), key=lambda text: tells(text, telling))
+        best = max(best, draw(), key=tells)
     return best
 
 

@@ -15,6 +15,8 @@ _WORD = re.compile(r"[^\W_]+")
 def bm25(example: Example, index: Index) -> str:
     """The answer of the index's first entry, filled from the labels written in the question.
 
+    The index is opslore's own, a stronger one to beat than BM25 alone.
+
     `name=value`, `name: value`, JSON: what every alert carries without anybody reading it.
     """
     hits = index.search(example.question, k=1, without=example.hidden)
