@@ -9,19 +9,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from opslore import agentfile
+from opslore.config_deploy import Target
+from opslore.config_section import Section
 from opslore.errors import ConfigError
+
+_BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
 
 MAX_BYTES = 1 << 20
 """An agent file is a page of settings; 1 MiB is already a mistake."""
-
-
-class Section(BaseModel):
-    """A frozen part of the agent file that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class RunbookSource(Section):
@@ -172,21 +170,14 @@ class Publish(Section):
     """MLflow tracking URI; sqlite needs no server."""
 
 
-class Folder(Section):
-    """Deploy target: a folder that holds the newest release's files."""
-
-    kind: Literal["folder"] = "folder"
-    path: str
-    """Folder that is filled, then switched to by renaming."""
-
-
 class Agent(Section):
     """One agent: everything `opslore run` needs to know."""
 
     name: str
     """[a-z0-9-], at most 40 characters; names the model, the archive and the registry entry."""
     store: str = "./runs"
-    """Folder where everything made is kept."""
+    """Where everything made is kept: a folder, or `s3://bucket/prefix` (AWS_* say who and where).
+    """
     base_model: str = "smollm2-135m-instruct"
     """Bundled name, folder, GGUF file, or hub id `org/name`."""
     revision: str = ""
@@ -205,7 +196,7 @@ class Agent(Section):
     """How the bundle is judged."""
     publish: Publish = Publish()
     """Where the release is registered."""
-    deploy: list[Folder] = Field(default_factory=list)
+    deploy: list[Target] = Field(default_factory=list)
     """Where the release goes."""
 
     @field_validator("name")
@@ -218,8 +209,10 @@ class Agent(Section):
     @field_validator("store")
     @classmethod
     def _store(cls, value: str) -> str:
-        if "://" in value:
-            raise ValueError(f"{value!r} is a URL; this version keeps its store in a local folder")
+        if "://" in value and not re.fullmatch(
+            r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", value
+        ):
+            raise ValueError(f"{value!r} is neither a folder nor s3://bucket/prefix")
         return value
 
 

@@ -13,7 +13,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from opslore import store
-from opslore.config import Agent, Folder, Paraphraser, RunbookSource, Section
+from opslore.config import Agent, Paraphraser, RunbookSource
+from opslore.config_deploy import Folder
+from opslore.config_section import Section
 from opslore.errors import ConfigError
 
 HEADER = """\
