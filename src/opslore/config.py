@@ -75,11 +75,11 @@ class Prepare(Section):
     """Share of training prompts whose right answer is to escalate."""
     phrasings: Annotated[int, Field(ge=1, le=64)] = 10
     """Training questions per alert."""
-    s1: Annotated[int, Field(ge=1)] = 120
+    s1: Annotated[int, Field(ge=1)] = 110
     """S1 test prompts, spread evenly over the trained alerts."""
     s2: Annotated[int, Field(ge=0)] = 40
     """S2 test prompts."""
-    s3: Annotated[int, Field(ge=0)] = 80
+    s3: Annotated[int, Field(ge=0)] = 70
     """S3 test prompts."""
     paraphraser: Paraphraser | None = None
     """Optional endpoint that writes more phrasings."""
@@ -94,7 +94,7 @@ class Train(Section):
     """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Examples per optimiser step."""
-    iters: Annotated[int, Field(ge=1)] = 200
+    iters: Annotated[int, Field(ge=1)] = 150
     """Optimiser steps."""
     lora_layers: Annotated[int, Field(ge=1)] = 16
     """Transformer blocks that get an adapter, counted from the last."""
@@ -153,9 +153,9 @@ class Evaluate(Section):
     """Longest reply in tokens."""
     parity: Annotated[int, Field(ge=0)] = 50
     """Prompts asked of both the trained weights and the GGUF (G7)."""
-    base: Annotated[int, Field(ge=0)] = 16
+    base: Annotated[int, Field(ge=0)] = 12
     """S1 prompts asked of the untrained base model (G4)."""
-    closed: Annotated[int, Field(ge=0)] = 16
+    closed: Annotated[int, Field(ge=0)] = 12
     """S1 prompts asked without runbook entries (closed book)."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
     """Bootstrap resamples, clustered by alert."""
