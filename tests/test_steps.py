@@ -142,7 +142,7 @@ def test_every_card_names_its_parents_and_its_folder(ran: World) -> None:
     assert home.leftovers() == []
     assert store.sha256(home.path(bundle) / "model.gguf") == bundle.gguf_sha256
     assert sorted(p.name for p in home.path(bundle).iterdir()) == sorted(
-        ["card.json", *steps.SHIPPED]
+        ["card.json", *issue.SHIPPED]
     )
     assert "PARAMETER num_predict 8" in (home.path(bundle) / "Modelfile").read_text()
 
@@ -253,8 +253,8 @@ class TestRelease:
         assert re.fullmatch(r"v\d{8}-[0-9a-f]{8}", release.version)
         assert release.version.endswith(bundle.id[:8])
         folder = released.folder / "runs" / "tiny" / release.version
-        assert store.sha256(folder / steps.ADAPTERS) == release.adapters_sha256
-        assert store.sha256(folder / steps.MODEL) == release.model_sha256
+        assert store.sha256(folder / issue.ADAPTERS) == release.adapters_sha256
+        assert store.sha256(folder / issue.MODEL) == release.model_sha256
 
     def test_publishing_again_writes_nothing(self, released: World) -> None:
         before = state(released.folder)
@@ -279,7 +279,7 @@ class TestRelease:
         assert first.targets == ["served"]
         current = released.folder / "served" / "current"
         names = sorted(p.name for p in current.iterdir())
-        assert set(steps.SHIPPED) <= set(names)
+        assert set(issue.SHIPPED) <= set(names)
         bundle = released.card(Bundle)
         assert store.sha256(current / "model.gguf") == bundle.gguf_sha256
         before = state(released.folder)
@@ -295,7 +295,7 @@ class TestRelease:
 
     def test_a_tampered_archive_is_not_deployed(self, released: World) -> None:
         release = released.card(Release)
-        packed = released.folder / "runs" / "tiny" / release.version / steps.MODEL
+        packed = released.folder / "runs" / "tiny" / release.version / issue.MODEL
         whole = packed.read_bytes()
         try:
             packed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

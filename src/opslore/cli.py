@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from opslore import cli_beside as beside
+from opslore import cli_world as world
 from opslore import console, machine
 from opslore.cli_beside import AgentFile, Json
 from opslore.errors import GateFailed, OpsloreError
@@ -150,12 +151,18 @@ def publish(agent: AgentFile, as_json: Json = False) -> None:
 
 
 @app.command()
-def deploy(agent: AgentFile, as_json: Json = False) -> None:
+def deploy(
+    agent: AgentFile,
+    again: bool = typer.Option(
+        False, "--again", help="Stage and check anew, also a release that was rolled back."
+    ),
+    as_json: Json = False,
+) -> None:
     """Put the latest release where the agent file says."""
     from opslore import steps
     from opslore.cards import Release
 
-    _single(agent, as_json, lambda a: steps.deploy(a, steps.store_of(a).latest(Release)))
+    _single(agent, as_json, lambda a: steps.deploy(a, steps.store_of(a).latest(Release), again))
 
 
 app.command()(beside.ask)
@@ -163,7 +170,8 @@ app.command()(beside.trace)
 app.command()(beside.report)
 app.command()(beside.init)
 app.command()(beside.doctor)
-app.command()(beside.status)
+app.command()(world.status)
+app.command()(world.rollback)
 app.command()(beside.ls)
 app.command()(beside.show)
 

@@ -67,20 +67,6 @@ def doctor(agent: AgentFile, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def status(agent: AgentFile, as_json: Json = False) -> None:
-    """Which steps are done for the agent file as it is now."""
-    settings = console.agent(agent)
-    from opslore import standing
-
-    rows = standing.status(settings)
-    if as_json:
-        _print_rows(rows)
-        return
-    for row in rows:
-        identity = row.card[:SHORT]
-        console.say(f"{row.step:<9} {row.state:<8} {identity:<{SHORT}}  {row.what}".rstrip())
-
-
 def ls(agent: AgentFile, as_json: Json = False) -> None:
     """List what was made, releases too, the newest last."""
     settings = console.agent(agent)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,16 +27,12 @@ from opslore.cards import (
     Release,
 )
 from opslore.config import Agent
-from opslore.errors import GateFailed, IntegrityError, MissingInput
+from opslore.errors import GateFailed, MissingInput
 from opslore.index import Index
 from opslore.sources.coverage import coverage
 from opslore.store import Store
 
 C = TypeVar("C", bound=Card)
-
-ADAPTERS, MODEL = "adapters.tar.gz", "ollama-model.tar.gz"
-SHIPPED = ["model.gguf", "Modelfile", "catalogue.json", "index.jsonl", "settings.json"]
-"""What a bundle holds, and what its archive carries."""
 
 
 def store_of(agent: Agent) -> Store:
@@ -195,7 +190,7 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
         GateFailed: the evaluation did not pass.
     """
     from opslore.evaluation.scores import summary
-    from opslore.release import archive, record
+    from opslore.release import issue, record
     from opslore.release.version import version as named
 
     check(evaluation)
@@ -206,14 +201,9 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
     version = named(bundle.id, bundle.created)
 
     def make(work: Path) -> dict[str, Any]:
-        folder = home.home / version
-        adapters = archive.pack(
-            home.path(adapter) / "adapter",
-            sorted(p.name for p in (home.path(adapter) / "adapter").iterdir() if p.is_file()),
-            folder / ADAPTERS,
-        )
-        model = archive.pack(home.path(bundle), SHIPPED, folder / MODEL)
         cards = (corpus, dataset, adapter, bundle, evaluation)
+        archives = issue.write(agent, home, cards, version)
+        adapters, model = archives[issue.ADAPTERS], archives[issue.MODEL]
         run_id = record.register(agent, cards, version, (adapters, model), summary(evaluation))
         return {
             "version": version,
@@ -228,27 +218,43 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
     return home.made(Release, agent.publish.model_dump(), [bundle, evaluation], make)
 
 
-def deploy(agent: Agent, release: Release) -> Deployment:
-    """Put a release where the agent file says; without targets it stays in the store."""
-    from opslore.release import archive, folder
+def deploy(agent: Agent, release: Release, again: bool = False) -> Deployment:
+    """Put a release where the agent file says, then move every pointer to it, or none.
+
+    Args:
+        agent: the agent file.
+        release: what to deploy.
+        again: stage and verify everything anew, also a release that was rolled back.
+
+    Raises:
+        GateFailed: the release was rolled back.
+        IntegrityError: the release is not what was signed, or older than what is deployed.
+        ServerError: a target refused; every pointer names what it named before.
+    """
+    from opslore.release import rollout
 
     home = store_of(agent)
+    if not store.is_finding():
+        rollout.put(agent, home, release.version, again)
     section = [target.model_dump() for target in agent.deploy]
 
     def make(work: Path) -> dict[str, Any]:
-        packed = home.home / release.version / MODEL
-        if agent.deploy and store.sha256(packed) != release.model_sha256:
-            raise IntegrityError(
-                f"{packed}: not the archive that was published",
-                hint="run `opslore publish AGENT.yaml` again",
-            )
-        for target in agent.deploy:
-            with tempfile.TemporaryDirectory() as room:
-                archive.unpack(packed, Path(room) / "files")
-                folder.install(Path(room) / "files", Path(target.path), release.version)
-        return {"version": release.version, "targets": [t.path for t in agent.deploy]}
+        names = [target.name for target in rollout.targets(agent, home)]
+        return {"version": release.version, "targets": names}
 
     return home.made(Deployment, section, [release], make)
+
+
+def rollback(agent: Agent, version: str = "") -> list[str]:
+    """Return every pointer to the release before, or to an older one; the names of what moved.
+
+    Raises:
+        MissingInput: there is no release to go back to.
+        ServerError: a target refused; every pointer names what it named before.
+    """
+    from opslore.release import rollout
+
+    return rollout.back(agent, store_of(agent), version)
 
 
 def run(agent: Agent) -> Deployment:

@@ -49,6 +49,14 @@ def test_a_model_that_says_nonsense_never_ships(whole: Whole) -> None:
     failed = {g.name for g in evaluation.gates if not g.passed}
     assert failed == {"G1", "G3", "G4", "G7"}
     assert evaluation.headline.startswith("The prompt's own first entry beats the model")
+    answered = {
+        column: found.right
+        for column in ("tuned", "first")
+        if (found := find(evaluation, column, "s3", "answered"))
+    }
+    assert evaluation.headline.endswith(
+        f"the model answered {answered['tuned']}, the first entry {answered['first']}."
+    )
 
 
 def test_the_baseline_is_as_good_as_its_index(whole: Whole) -> None:

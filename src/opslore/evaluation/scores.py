@@ -80,13 +80,25 @@ def headline(found: Sequence[Score]) -> str:
     best = max((s1[c] for c in told if c in s1), key=lambda s: s.value, default=None)
     text = (
         f"ight on {tuned.value:.2f} [{tuned.low:.2f}, {tuned.high:.2f}] of {tuned.n} S1 prompts; "
-        f"{_named(told, s1)}"
+        f"{_named(told, s1)}{_wrongly_answered(found)}"
     )
     if best is not None and best.value > tuned.value:
         what = told[best.column]
         win = f"{what[0].upper()}{what[1:]} beats the model, {best.value:.2f} to {tuned.value:.2f}"
         return f"{win}: the model is r{text}"
     return f"R{text}"
+
+
+def _wrongly_answered(found: Sequence[Score]) -> str:
+    """What the model and the first entry did where the runbook has no answer: half of the truth."""
+    s3 = {s.column: s for s in found if (s.split, s.name) == ("s3", "answered")}
+    if not {"tuned", "first"} <= s3.keys():
+        return ""
+    tuned, first = s3["tuned"], s3["first"]
+    return (
+        f" Of {tuned.n} questions without an answer in the runbook the model answered "
+        f"{tuned.right}, the first entry {first.right}."
+    )
 
 
 def _named(told: Mapping[str, str], s1: Mapping[str, Score]) -> str:

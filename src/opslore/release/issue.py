@@ -1,0 +1,113 @@
+"""A release in its store: archives, papers and signature under `{agent}/{version}/`.
+
+The folder is the same on disk and in a bucket. The signature is written last: a folder without one
+is a publish that died, and the next one completes it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from opslore import progress
+from opslore.cards import Adapter, Bundle
+from opslore.config import Agent
+from opslore.errors import IntegrityError, MissingInput
+from opslore.release import archive, counter, papers, signing
+from opslore.release.facts import Cards
+from opslore.release.listing import RELEASE, SIGNATURE, Listing
+from opslore.store import Store
+
+ADAPTERS, MODEL = "adapters.tar.gz", "ollama-model.tar.gz"
+SHIPPED = ["model.gguf", "Modelfile", "catalogue.json", "index.jsonl", "settings.json"]
+"""What a bundle holds, and what its archive carries."""
+
+NUMBERS = "numbers"
+"""The store's pointer with the number of every version."""
+
+
+def key(home: Store, version: str, name: str) -> str:
+    """Where a file of a release is kept in the store."""
+    return f"{home.agent}/{version}/{name}"
+
+
+def folder(home: Store, version: str) -> Path:
+    """The release on this machine."""
+    return home.home / version
+
+
+def write(agent: Agent, home: Store, cards: Cards, version: str) -> dict[str, str]:
+    """Write, sign and keep a release; returns the SHA-256 of its archives by file name.
+
+    What is there already stays as it is, so that a release never changes under its name.
+
+    Raises:
+        IntegrityError: the store keeps other bytes under this version.
+        ServerError: the bucket does not answer; run again, and what is missing is completed.
+    """
+    adapter, bundle = _pick(cards)
+    room = folder(home, version)
+    weights = home.path(adapter) / "adapter"
+    names = sorted(path.name for path in weights.iterdir() if path.is_file())
+    archives = {
+        ADAPTERS: archive.pack(weights, names, room / ADAPTERS),
+        MODEL: archive.pack(home.path(bundle), SHIPPED, room / MODEL),
+    }
+    papers.write(room, agent, cards, version, _number(home, version), archives)
+    if home.bucket is not None and not (room / SIGNATURE).is_file():
+        # Published by another machine: its signature counts, ours would be another one.
+        with suppress(MissingInput):
+            home.fetch(key(home, version, SIGNATURE))
+    signing.sign(room, agent)
+    signed = sorted(signing.verify(room, agent, version).files)
+    for done, name in enumerate([*signed, SIGNATURE]):
+        progress.report("keep", done, len(signed) + 1, name)
+        home.upload(room / name, key(home, version, name))
+    progress.report("keep", len(signed) + 1, len(signed) + 1, version)
+    return archives
+
+
+def fetched(home: Store, version: str) -> Path:
+    """A release on this machine, each file as its writer kept it; not verified yet.
+
+    Raises:
+        MissingInput: the store has no such release.
+        IntegrityError: a file is not what its digest says.
+    """
+    room = folder(home, version)
+    if home.bucket is None:
+        return room
+    try:
+        listing = Listing.model_validate_json(home.fetch(key(home, version, RELEASE)).read_bytes())
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{home.uri(key(home, version, RELEASE))}: {error.errors()[0]['msg']}",
+            hint="publish the release again under a new version",
+        ) from error
+    for name, digest in listing.files.items():
+        home.fetch(key(home, version, name), digest)
+    home.fetch(key(home, version, SIGNATURE))
+    return room
+
+
+def _pick(cards: Cards) -> tuple[Adapter, Bundle]:
+    return cards[2], cards[3]
+
+
+def _number(home: Store, version: str) -> int:
+    """The number of a version in its store: the one it has, or the next."""
+    said = home.pointer(NUMBERS)
+    try:
+        there = counter.Numbers.model_validate_json(said or "{}")
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{home.uri(f'{home.agent}/{NUMBERS}')}: not the numbers of releases",
+            hint="move it away: the numbers are read from the releases again",
+        ) from error
+    known = counter.Numbers(versions={**counter.published(home.home), **there.versions})
+    fresh = known.given(version)
+    if fresh != there:
+        home.point(NUMBERS, fresh.model_dump_json(), said)
+    return fresh.versions[version]
