@@ -36,8 +36,8 @@ C = TypeVar("C", bound=Card)
 
 
 def store_of(agent: Agent) -> Store:
-    """The store an agent's steps fill."""
-    return Store(Path(agent.store), agent.name)
+    """The store an agent's steps fill: a folder, or a bucket with a folder as its cache."""
+    return store.opened(agent.store, agent.name)
 
 
 def collect(agent: Agent) -> Corpus:

@@ -1,7 +1,9 @@
-"""Content-addressed folders on disk: what was made once is found, never made again.
+"""Content-addressed folders, on disk or in a bucket: what was made once is never made again.
 
 `made()` names a card by the digest of everything it depends on, fills a work folder with the same
-name, moves it into place and writes `card.json` last: its existence means done.
+name, moves it into place and writes `card.json` last: its existence means done. With a bucket
+(`s3://bucket/prefix`) the folder is a cache: what is made here goes there, card last, and what
+others made there is fetched when its files are asked for.
 """
 
 from __future__ import annotations
@@ -10,20 +12,39 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from opslore.cards import Card, Record
+from opslore import mirror
+from opslore.bucket import Bucket
+from opslore.cards import Card
 from opslore.errors import IntegrityError, MissingInput, OpsloreError
+from opslore.files import read_rows, sha256, sync, write, write_rows
+from opslore.shelf import Shelf, fetch
+
+__all__ = [
+    "STEP_OF",
+    "VERSION",
+    "NotMade",
+    "Store",
+    "fetch",
+    "finding",
+    "opened",
+    "read_rows",
+    "sha256",
+    "sync",
+    "tail",
+    "write",
+    "write_rows",
+]
 
 C = TypeVar("C", bound=Card)
-R = TypeVar("R", bound=Record)
 
 VERSION = "0.1.0"
 
@@ -63,67 +84,22 @@ def finding() -> Iterator[None]:
         _finding.reset(token)
 
 
-def write(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    raw = data.encode() if isinstance(data, str) else data
-    with temporary.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync(path.parent)
-
-
-def sync(folder: Path) -> None:
-    """Make a folder's renames survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_rows(path: Path, rows: Iterable[BaseModel]) -> None:
-    """Write records as JSON Lines, atomically."""
-    write(path, "".join(row.model_dump_json() + "\n" for row in rows))
-
-
-def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
-    """Read the records of a JSON Lines file.
+def opened(url: str, agent: str) -> Store:
+    """The store at a folder or at `s3://bucket/prefix`, for one agent; nothing is sent yet.
 
     Raises:
-        IntegrityError: the file is missing or a line is not such a record.
+        ConfigError: the URL is none, or a key of the bucket is not in the environment.
     """
-    try:
-        # In bytes: text would be split at U+2028 and its like too, which JSON leaves as they are.
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise IntegrityError(f"{path}: {error.strerror or error}") from error
-    for number, line in enumerate(lines, 1):
-        try:
-            yield kind.model_validate_json(line)
-        except ValidationError as error:
-            raise IntegrityError(
-                f"{path}:{number}: not a {kind.__name__}: {error.errors()[0]['msg']}",
-                hint="the file was edited or torn: delete its folder and run the step again",
-            ) from error
+    if "://" not in url:
+        return Store(Path(url), agent)
+    bucket = Bucket.open(url)
+    where = hashlib.sha256(f"{bucket.place.endpoint} {bucket.uri()}".encode()).hexdigest()
+    home = Path(os.environ.get("OPSLORE_CACHE") or Path.home() / ".cache" / "opslore")
+    return Store(home / "stores" / where[:16], agent, bucket)
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file as 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class Store:
-    """The folders one agent's steps made."""
-
-    def __init__(self, root: Path, agent: str) -> None:
-        self.root = root
-        self.agent = agent
-        self.home = root / agent
+class Store(Shelf):
+    """The folders one agent's steps made, and what is published from them."""
 
     def identity(
         self, kind: type[Card], section: Any, parents: Sequence[Card], facts: Sequence[str]
@@ -143,8 +119,15 @@ class Store:
         return self.home / kind.kind / identity[:16]
 
     def path(self, card: Card) -> Path:
-        """Where this card's files lie on this machine."""
-        return self.folder(type(card), card.id)
+        """Where this card's files lie on this machine; fetched and checked if they did not yet.
+
+        Raises:
+            IntegrityError: a file in the bucket is not what its listing says.
+        """
+        folder = self.folder(type(card), card.id)
+        if self.bucket is not None and not (folder / mirror.CARD).is_file():
+            mirror.fetch(self.bucket, folder, self._key(type(card), card.id), self._aside)
+        return folder
 
     def work(self, kind: type[Card], identity: str) -> Path:
         """The folder an unfinished step fills; named by the id, so a second try finds it."""
@@ -170,7 +153,10 @@ class Store:
         identity = self.identity(kind, section, parents, facts)
         work = self.work(kind, identity)
         if (found := self.find(kind, identity)) is not None:
+            if _finding.get() and not self._is_shared(found):
+                raise NotMade(kind.kind, begun=True)
             if not _finding.get():
+                found = self._shared(found)
                 self._point(found)
             return found
         if _finding.get():
@@ -180,11 +166,15 @@ class Store:
         return self._keep(kind, identity, [p.id for p in parents], work, fields)
 
     def find(self, kind: type[C], identity: str) -> C | None:
-        """The finished card with this id, or None."""
-        path = self.folder(kind, identity) / "card.json"
-        if not path.is_file():
+        """The finished card with this id, or None; of the bucket's only the card is read."""
+        path = self.folder(kind, identity) / mirror.CARD
+        if path.is_file():
+            return self._read(kind, path.read_bytes(), str(path))
+        if self.bucket is None:
             return None
-        return self._read(kind, path)
+        key = f"{self._key(kind, identity)}/{mirror.CARD}"
+        there = self.bucket.get(key)
+        return self._read(kind, there.data, self.bucket.uri(key)) if there else None
 
     def latest(self, kind: type[C]) -> C:
         """The card the newest run of a step made or found again.
@@ -192,36 +182,63 @@ class Store:
         Raises:
             MissingInput: the step never finished for this agent.
         """
-        pointer = self.home / kind.kind / "latest"
-        if pointer.is_file():
-            found = self.find(kind, pointer.read_text().strip())
-            if found is not None:
-                return found
+        identity, _ = self._said(f"{self.agent}/{kind.kind}/latest")
+        if identity and (found := self.find(kind, identity)) is not None:
+            return found
         step = STEP_OF[kind.kind]
         raise MissingInput(
-            f"no {kind.kind} of {self.agent} in {self.root}",
+            f"no {kind.kind} of {self.agent} in {self.place}",
             hint=f"run `opslore {step} AGENT.yaml` first (or `opslore run AGENT.yaml`)",
         )
 
     def cards(self, kind: type[C]) -> list[C]:
         """Every finished card of a kind, oldest first."""
-        found = [
-            self._read(kind, path) for path in sorted((self.home / kind.kind).glob("*/card.json"))
-        ]
+        home = self.home / kind.kind
+        names = {path.parent.name for path in home.glob(f"[!.]*/{mirror.CARD}")}
+        if self.bucket is not None:
+            keys = [key.split("/") for key in self.bucket.sizes(f"{self.agent}/{kind.kind}")]
+            names = {key[2] for key in keys if key[3:] == [mirror.CARD]}
+        found = [card for name in sorted(names) if (card := self.find(kind, name)) is not None]
         return sorted(found, key=lambda card: card.created)
 
     def leftovers(self) -> list[Path]:
         """Work folders of steps that were stopped half-way."""
         return sorted((self.home / ".work").glob("*")) if (self.home / ".work").is_dir() else []
 
-    def _read(self, kind: type[C], path: Path) -> C:
+    def unfinished(self) -> list[str]:
+        """Folders of the bucket whose upload was stopped half-way; running the step completes it.
+
+        Parts of a stopped multipart upload are the server's to forget: give the bucket a rule
+        (AbortIncompleteMultipartUpload) for them.
+        """
+        if self.bucket is None:
+            return []
+        keys = [key.split("/") for key in self.bucket.sizes(self.agent)]
+        folders = {tuple(key[:3]) for key in keys if len(key) > 3 and key[1] in STEP_OF}
+        done = {tuple(key[:3]) for key in keys if key[3:] == [mirror.CARD]}
+        return [self.bucket.uri("/".join(folder)) for folder in sorted(folders - done)]
+
+    @property
+    def _aside(self) -> Path:
+        return self.root / ".quarantine"
+
+    def _key(self, kind: type[Card], identity: str) -> str:
+        return f"{self.agent}/{kind.kind}/{identity[:16]}"
+
+    def _read(self, kind: type[C], data: bytes, where: str) -> C:
         try:
-            return kind.model_validate_json(path.read_bytes())
+            card = kind.model_validate_json(data)
         except ValidationError as error:
-            raise IntegrityError(
-                f"{path}: not a {kind.__name__} card: {error.errors()[0]['msg']}",
-                hint=f"delete {path.parent}, run `opslore {STEP_OF[kind.kind]} AGENT.yaml` again",
-            ) from error
+            reason = f"not a {kind.__name__} card: {error.errors()[0]['msg']}"
+        else:
+            if card.id[:16] == where.split("/")[-2]:
+                return card
+            reason = f"the card of another folder: its id is {card.id[:16]}"
+        folder = where.rpartition("/")[0]
+        raise IntegrityError(
+            f"{where}: {reason}",
+            hint=f"delete {folder}, run `opslore {STEP_OF[kind.kind]} AGENT.yaml` again",
+        )
 
     def _keep(
         self, kind: type[C], identity: str, parents: list[str], work: Path, fields: dict[str, Any]
@@ -244,14 +261,31 @@ class Store:
         except OSError as error:
             raise OpsloreError(f"cannot move {work} to {target}: {error.strerror}") from error
         sync(target.parent)
-        write(target / "card.json", card.model_dump_json(indent=2) + "\n")
+        write(target / mirror.CARD, card.model_dump_json(indent=2) + "\n")
+        card = self._shared(card)
         self._point(card)
         return card
 
+    def _is_shared(self, card: Card) -> bool:
+        """Whether the bucket has this card, if there is a bucket."""
+        key = f"{self._key(type(card), card.id)}/{mirror.CARD}"
+        return self.bucket is None or self.bucket.get(key) is not None
+
+    def _shared(self, card: C) -> C:
+        """See that the bucket has this card; the bucket's own when another machine was first."""
+        folder = self.folder(type(card), card.id)
+        if self.bucket is None or not (folder / mirror.CARD).is_file():
+            return card
+        ours, key = (folder / mirror.CARD).read_bytes(), self._key(type(card), card.id)
+        there = self.bucket.get(f"{key}/{mirror.CARD}")
+        data = there.data if there else mirror.push(self.bucket, folder, key)
+        if data == ours:
+            return card
+        mirror.fetch(self.bucket, folder, key, self._aside)
+        return self._read(type(card), data, self.bucket.uri(f"{key}/{mirror.CARD}"))
+
     def _point(self, card: Card) -> None:
-        pointer = self.home / card.kind / "latest"
-        if not pointer.is_file() or pointer.read_text().strip() != card.id:
-            write(pointer, card.id + "\n")
+        self._say(f"{self.agent}/{card.kind}/latest", card.id)
 
 
 def tail(text: str, length: int = 12) -> str:

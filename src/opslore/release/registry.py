@@ -1,14 +1,13 @@
 """The MLflow registry: one experiment per agent, one run and one model version per release.
 
 Everything is looked up before it is made, so that a publish that died between two calls is
-completed by the next one and a finished one is left as it is. Aliases move last.
+completed by the next one and a finished one is left as it is. The alias `candidate` moves last;
+`champion` moves when the release is deployed (`point`).
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,26 +16,34 @@ from pydantic import Field
 
 from opslore.cards import Record
 from opslore.errors import DataError, MissingInput, ServerError
-from opslore.release import database
+from opslore.release import database, limits
+from opslore.release.aliases import CHAMPION, VERSION_TAG, newest, point, pointed
 from opslore.release.connection import connected
+from opslore.release.limits import MAX_KEY, MAX_PARAM, MAX_TAG
 from opslore.release.version import checked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-VERSION_TAG = "opslore.version"
+__all__ = [
+    "CANDIDATE",
+    "CHAMPION",
+    "MAX_KEY",
+    "MAX_PARAM",
+    "MAX_TAG",
+    "VERSION_TAG",
+    "Registered",
+    "find",
+    "point",
+    "pointed",
+    "register",
+]
+
 CANDIDATE = "candidate"
 """Alias of the release published last."""
-CHAMPION = "champion"
-"""Alias of the last release whose evaluation blessed it."""
 
-MAX_KEY = 250
-MAX_PARAM = 6000
-"""Characters; MLflow cuts a longer parameter without a word."""
-MAX_TAG = 8000
-
-_PART = r"[A-Za-z0-9_][A-Za-z0-9_.: -]*"
-_KEY = re.compile(f"{_PART}(/{_PART})*")
+NOT_KEPT = "opslore.files_not_kept"
+"""Tag naming the files that the server takes none of."""
 
 _logger = logging.getLogger(__name__)
 
@@ -68,7 +75,6 @@ def register(
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
     source: str,
-    aliases: Sequence[str],
     artifacts: Sequence[Path] = (),
     reached: Callable[[str], None] = lambda step: None,
 ) -> str:
@@ -82,11 +88,10 @@ def register(
         metrics: finite numbers; a changed one is logged anew and MLflow keeps the history.
         tags: digests and commits; a changed one is replaced.
         source: URI of the archive, the model version's source.
-        aliases: `candidate` is always set; `champion` only when named here, and taken back from
-            this version when it is not.
-        artifacts: small files to keep with the run (a report, a model card).
+        artifacts: small files to keep with the run (an evaluation, a model card). A server that
+            does not take files itself gets a tag that says so.
         reached: told the name of each step that is done: run, logged, model version, finished,
-            and each alias.
+            candidate.
 
     Returns:
         The id of the MLflow run.
@@ -97,7 +102,7 @@ def register(
         ServerError: the registry does not answer, or is locked, read-only or damaged.
     """
     checked(version)
-    _refuse_values(params, metrics, tags)
+    limits.refuse(params, metrics, tags)
     for artifact in artifacts:
         if not artifact.is_file():
             raise MissingInput(f"no file {artifact} to keep in the registry")
@@ -105,9 +110,11 @@ def register(
         run = _run(client, agent, version, _artifact_root(uri, agent))
         run_id: str = run.info.run_id
         reached("run")
-        _log(client, run, params, metrics, {**tags, VERSION_TAG: version})
-        present = {item.path for item in client.list_artifacts(run_id)} if artifacts else set()
-        for artifact in artifacts:
+        kept = artifacts if _takes_files(uri, run) else ()
+        left = {NOT_KEPT: ", ".join(p.name for p in artifacts)} if artifacts and not kept else {}
+        _log(client, run, params, metrics, {**tags, **left, VERSION_TAG: version})
+        present = {item.path for item in client.list_artifacts(run_id)} if kept else set()
+        for artifact in kept:
             if artifact.name not in present or run.info.status != "FINISHED":
                 client.log_artifact(run_id, str(artifact))
         reached("logged")
@@ -116,7 +123,9 @@ def register(
         if run.info.status != "FINISHED":
             client.set_terminated(run_id)
         reached("finished")
-        _point(client, agent, number, aliases, reached)
+        if CANDIDATE not in _aliases_of(client, agent, number):
+            client.set_registered_model_alias(agent, CANDIDATE, number)
+        reached(CANDIDATE)
     return run_id
 
 
@@ -135,7 +144,7 @@ def find(uri: str, agent: str, version: str) -> Registered | None:
         run = _oldest(client, experiment.experiment_id, version) if experiment else None
         if run is None:
             return None
-        model = _newest(_versions(client, agent, run.info.run_id))
+        model = newest(_versions(client, agent, run.info.run_id))
         return Registered(
             run_id=run.info.run_id,
             agent=agent,
@@ -150,26 +159,13 @@ def find(uri: str, agent: str, version: str) -> Registered | None:
         )
 
 
-def _refuse_values(
-    params: Mapping[str, str], metrics: Mapping[str, float], tags: Mapping[str, str]
-) -> None:
-    """Refuse before the first call what MLflow would refuse half-way, or cut in silence."""
-    for key in (*params, *metrics, *tags):
-        if len(key) > MAX_KEY or not _KEY.fullmatch(key):
-            raise DataError(
-                f"{key!r} cannot name a parameter, metric or tag in MLflow",
-                hint=f"at most {MAX_KEY} letters, digits, spaces and _ - . : in parts joined by /",
-            )
-    for key, number in metrics.items():
-        if not math.isfinite(number):
-            raise DataError(
-                f"metric {key} is {number}: what ends without a number is no evidence",
-                hint="run `opslore evaluate AGENT.yaml` again and look at its report",
-            )
-    for values, limit in ((params, MAX_PARAM), (tags, MAX_TAG)):
-        for key, value in values.items():
-            if len(value) > limit:
-                raise DataError(f"{key} has {len(value)} characters; MLflow keeps {limit}")
+def _takes_files(uri: str, run: Any) -> bool:
+    """Whether files can be kept with a run: on our own disk, or through the server itself.
+
+    Any other place (a bucket, a folder of the server's machine) needs the server's keys and disk.
+    """
+    scheme = str(run.info.artifact_uri).partition(":")[0]
+    return database.path(uri) is not None or scheme in ("mlflow-artifacts", "http", "https")
 
 
 def _artifact_root(uri: str, agent: str) -> str | None:
@@ -197,7 +193,13 @@ def _run(client: MlflowClient, agent: str, version: str, artifact_root: str | No
         if found.info.status != "FINISHED":
             _logger.info("completing the unfinished registration of %s %s", agent, version)
         return found
-    return client.create_run(experiment_id, tags={VERSION_TAG: version}, run_name=version)
+    made = client.create_run(experiment_id, tags={VERSION_TAG: version}, run_name=version)
+    # A call whose answer was lost is sent again by the client, and so is made twice.
+    first = _oldest(client, experiment_id, version)
+    if first is None or first.info.run_id == made.info.run_id:
+        return made
+    client.delete_run(made.info.run_id)
+    return first
 
 
 def _oldest(client: MlflowClient, experiment_id: str, version: str) -> Any:
@@ -238,10 +240,14 @@ def _model_version(client: MlflowClient, agent: str, version: str, run_id: str, 
     """The model version of this run and archive; a moved archive gets a version of its own."""
     same = [model for model in _versions(client, agent, run_id) if model.source == source]
     if same:
-        return str(_newest(same).version)
+        return str(min(int(model.version) for model in same))
     _unless_there(lambda: client.create_registered_model(agent))
     made = client.create_model_version(agent, source, run_id, tags={VERSION_TAG: version})
-    return str(made.version)
+    same = [model for model in _versions(client, agent, run_id) if model.source == source]
+    first = min((int(model.version) for model in same), default=int(made.version))
+    if first < int(made.version):  # made twice, as above
+        client.delete_model_version(agent, str(made.version))
+    return str(first)
 
 
 def _versions(client: MlflowClient, agent: str, run_id: str) -> list[Any]:
@@ -249,33 +255,9 @@ def _versions(client: MlflowClient, agent: str, run_id: str) -> list[Any]:
     return [model for model in found if model.name == agent]
 
 
-def _newest(models: list[Any]) -> Any:
-    return max(models, key=lambda model: int(model.version), default=None)
-
-
 def _aliases_of(client: MlflowClient, agent: str, number: str) -> set[str]:
     aliases = client.get_registered_model(agent).aliases
     return {alias for alias, target in aliases.items() if str(target) == number}
-
-
-def _point(
-    client: MlflowClient,
-    agent: str,
-    number: str,
-    aliases: Sequence[str],
-    reached: Callable[[str], None],
-) -> None:
-    held = _aliases_of(client, agent, number)
-    if CHAMPION in held and CHAMPION not in aliases:
-        _logger.warning(
-            "%s: version %s is no longer blessed; champion is taken back", agent, number
-        )
-        client.delete_registered_model_alias(agent, CHAMPION)
-    # Champion is what others deploy, so it moves when everything else is true already.
-    for alias in sorted({CANDIDATE, *aliases}, key=lambda name: (name == CHAMPION, name)):
-        if alias not in held:
-            client.set_registered_model_alias(agent, alias, number)
-        reached(alias)
 
 
 def _unless_there(make: Callable[[], Any]) -> Any:

@@ -1,0 +1,105 @@
+"""Files that are there whole or not at all, also after a crash, and their digests."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from opslore.cards import Record
+from opslore.errors import IntegrityError, OpsloreError
+
+R = TypeVar("R", bound=Record)
+
+NAME = re.compile(r"(?!\.{1,2}(/|$))[^/\\\0]+(/(?!\.{1,2}(/|$))[^/\\\0]+)*")
+"""A name below a folder, with `/`: relative, and never out of it again."""
+
+WAIT = 30.0
+"""Seconds to wait for another program that moves the same pointer; it takes it milliseconds."""
+
+
+def write(path: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    raw = data.encode() if isinstance(data, str) else data
+    with temporary.open("wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Make a folder's renames survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_rows(path: Path, rows: Iterable[BaseModel]) -> None:
+    """Write records as JSON Lines, atomically."""
+    write(path, "".join(row.model_dump_json() + "\n" for row in rows))
+
+
+def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
+    """Read the records of a JSON Lines file.
+
+    Raises:
+        IntegrityError: the file is missing or a line is not such a record.
+    """
+    try:
+        # In bytes: text would be split at U+2028 and its like too, which JSON leaves as they are.
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise IntegrityError(f"{path}: {error.strerror or error}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            yield kind.model_validate_json(line)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"{path}:{number}: not a {kind.__name__}: {error.errors()[0]['msg']}",
+                hint="the file was edited or torn: delete its folder and run the step again",
+            ) from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def alone(lock: Path, wait: float = WAIT) -> Iterator[None]:
+    """Hold a lock file while the block runs; the kernel drops it when its holder dies.
+
+    Raises:
+        OpsloreError: another process held it for `wait` seconds (retryable).
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait
+    with lock.open("ab") as file:
+        while True:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise OpsloreError(
+                        f"{lock}: another process has held this lock for {wait:.0f} s",
+                        hint="wait until the other opslore run has ended, then run again",
+                        retryable=True,
+                    ) from None
+            time.sleep(0.02)
+        yield
