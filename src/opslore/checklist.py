@@ -13,8 +13,10 @@ from typing import Literal
 from opslore import ggufheader, machine, models, servers, steps, trainers
 from opslore.cards import ESCALATE, Record
 from opslore.config import Agent
+from opslore.config_deploy import Folder
 from opslore.dataset.examples import FEWEST
 from opslore.errors import ConfigError, OpsloreError
+from opslore.store import Store
 from opslore.index import Index
 from opslore.sources import runbook
 
@@ -62,10 +64,15 @@ def checks(agent: Agent) -> Iterator[Check]:
         size = parameters
         yield check
     yield from _packages(agent)
-    yield _disk(agent, size)
     yield _memory(size)
-    yield from _targets(agent)
-    yield _leftovers(agent)
+    try:
+        home = steps.store_of(agent)
+    except OpsloreError as error:
+        yield _failed(f"store {agent.store}", error)
+        return
+    yield _disk(agent, home.root, size)
+    yield from _targets(agent, home)
+    yield _leftovers(home)
 
 
 def unreadable(error: ConfigError) -> Check:
@@ -172,8 +179,7 @@ def _packages(agent: Agent) -> Iterator[Check]:
         )
 
 
-def _disk(agent: Agent, size: int | None) -> Check:
-    store = Path(agent.store)
+def _disk(agent: Agent, store: Path, size: int | None) -> Check:
     there = next(p for p in (store, *store.absolute().parents) if p.exists())
     name = f"disk at {store}"
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -209,21 +215,41 @@ def _amounts(free: int, needed: int, size: int | None) -> str:
     return f"{free / GIB:.1f} GiB free, {about} {needed / GIB:.1f} GiB needed"
 
 
-def _targets(agent: Agent) -> Iterator[Check]:
-    for target in agent.deploy:
-        path = Path(target.path)
-        there = next(p for p in (path, *path.absolute().parents) if p.exists())
-        usable = there.is_dir() and os.access(there, os.W_OK)
-        yield Check(
-            name=f"deploy {path}",
-            state="ok" if usable else "fail",
-            found="can be written" if usable else f"cannot write to {there}",
-            mend="" if usable else f"make {there} writable, or change deploy[].path",
-        )
+def _targets(agent: Agent, home: Store) -> Iterator[Check]:
+    """Whether every place that names a release can be reached; asking changes nothing."""
+    from opslore.release import rollout
+
+    for section in agent.deploy:
+        if isinstance(section, Folder):
+            yield _writable(Path(section.path))
+    try:
+        targets = rollout.targets(agent, home)
+    except OpsloreError as error:
+        yield _failed("deploy targets", error)
+        return
+    for target in targets:
+        try:
+            names = target.now()
+        except OpsloreError as error:
+            yield _failed(target.name, error)
+        else:
+            found = "reached; " + ("it names a release" if names else "it names no release yet")
+            yield Check(name=target.name, state="ok", found=found)
 
 
-def _leftovers(agent: Agent) -> Check:
-    left = steps.store_of(agent).leftovers()
+def _writable(path: Path) -> Check:
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    usable = there.is_dir() and os.access(there, os.W_OK)
+    return Check(
+        name=f"deploy {path}",
+        state="ok" if usable else "fail",
+        found="can be written" if usable else f"cannot write to {there}",
+        mend="" if usable else f"make {there} writable, or change deploy[].path",
+    )
+
+
+def _leftovers(home: Store) -> Check:
+    left = home.leftovers()
     if not left:
         return Check(name="stopped runs", state="ok", found="none")
     names = ", ".join(folder.name for folder in left[:4])

@@ -84,6 +84,11 @@ def finding() -> Iterator[None]:
         _finding.reset(token)
 
 
+def is_finding() -> bool:
+    """Whether the caller only wants to know what is there, see `finding`."""
+    return _finding.get()
+
+
 def opened(url: str, agent: str) -> Store:
     """The store at a folder or at `s3://bucket/prefix`, for one agent; nothing is sent yet.
 

@@ -84,7 +84,7 @@ class Current:
     @property
     def name(self) -> str:
         """The pointer's place."""
-        return f"store {self.home.uri(f'{home.agent}/{POINTER}')}"
+        return f"store {_uri(self.home)}"
 
     def stage(self, release: Staged) -> None:
         """Nothing: the release lies in the store already."""
