@@ -23,6 +23,7 @@ from opslore.config import Agent
 from opslore.errors import ConfigError, DataError, IntegrityError, MissingInput
 from opslore.evaluation.scorers import extract
 from opslore.index import Entry, Hit, Index
+from opslore.release.current import history
 from opslore.store import Store
 
 SURE = 0.75
@@ -79,13 +80,15 @@ class Shipped:
 
 
 def shipped(home: Store) -> Shipped:
-    """The latest release's bundle; without a release the latest bundle.
+    """The deployed release's bundle; without one the newest release's, else the newest bundle.
 
     Raises:
-        MissingInput: there is neither.
+        MissingInput: there is none of them.
     """
+    deployed = history(home).version
+    release = next((card for card in home.cards(Release) if card.version == deployed), None)
     try:
-        release = home.latest(Release)
+        release = release or home.latest(Release)
     except MissingInput:
         bundle = home.latest(Bundle)
         return Shipped(bundle, home.path(bundle), f"bundle {bundle.id[:12]}", False)

@@ -16,9 +16,9 @@ from opslore.config import Agent
 from opslore.config_deploy import Folder
 from opslore.dataset.examples import FEWEST
 from opslore.errors import ConfigError, OpsloreError
-from opslore.store import Store
 from opslore.index import Index
 from opslore.sources import runbook
+from opslore.store import Store
 
 GIB = 1 << 30
 
