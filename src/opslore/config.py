@@ -94,7 +94,7 @@ class Train(Section):
     """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Examples per optimiser step."""
-    iters: Annotated[int, Field(ge=1)] = 150
+    iters: Annotated[int, Field(ge=1)] = 200
     """Optimiser steps."""
     lora_layers: Annotated[int, Field(ge=1)] = 16
     """Transformer blocks that get an adapter, counted from the last."""
