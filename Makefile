@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install demo test test-fast check docs bench-quality bench-parse clean
+.PHONY: help install servers demo test test-fast check docs bench-quality bench-parse clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,7 +23,10 @@ demo: install ## runbook to answer: run all seven steps on the example, then ask
 	$(BIN)/opslore run agents/sre.yaml
 	$(BIN)/opslore ask agents/sre.yaml "[FIRING:1] KubePodCrashLooping warning namespace=checkout pod=cart-6c9f7 container=cart"
 
-test: install ## every test, the README's commands included
+servers: ## build the servers that the tests use, once, into ~/.cache/opslore/servers
+	$(PYTHON) -m tests.real
+
+test: install servers ## every test, the README's commands included
 	$(BIN)/python -m pytest
 
 test-fast: install ## the tests that take seconds
