@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,12 +54,7 @@ def listing(folder: Path) -> Files:
     )
 
 
-def push(
-    bucket: Bucket,
-    folder: Path,
-    key: str,
-    reached: Callable[[str], None] = lambda step: None,
-) -> bytes:
+def push(bucket: Bucket, folder: Path, key: str) -> bytes:
     """Upload a finished folder, its card last; returns the card that stands in the bucket.
 
     That is another one than ours when another machine was first: then nothing of ours is written.
@@ -69,7 +63,6 @@ def push(
         bucket: where to.
         folder: the files with `card.json` among them.
         key: `{agent}/{kind}/{id16}`.
-        reached: told each step that is done: claimed, every file's name, files.json, card.json.
 
     Raises:
         ServerError: the bucket does not answer or refuses.
@@ -80,11 +73,9 @@ def push(
     done = f"{key}/{CARD}"
     with claim.held(bucket, f"{key}/{CLAIM}", lambda: bucket.get(done) is not None) as held:
         if held is not None:
-            reached("claimed")
-            _fill(bucket, folder, key, held, reached)
+            _fill(bucket, folder, key, held)
             held.check()
             if bucket.swap(done, ours, None) is not None:
-                reached(CARD)
                 return ours
     there = bucket.get(done)
     if there is None:
@@ -94,9 +85,7 @@ def push(
     return there.data
 
 
-def _fill(
-    bucket: Bucket, folder: Path, key: str, held: claim.Claim, reached: Callable[[str], None]
-) -> None:
+def _fill(bucket: Bucket, folder: Path, key: str, held: claim.Claim) -> None:
     """Upload what is missing or other, then the listing; see that all of it is there."""
     files = listing(folder)
     for name, entry in files.files.items():
@@ -104,7 +93,6 @@ def _fill(
         if name in (FILES, CLAIM) or not NAME.fullmatch(name):
             raise OpsloreError(f"{folder / name}: a file of this name cannot go to a bucket")
         bucket.send(f"{key}/{name}", folder / name, entry.sha256)
-        reached(name)
     held.check()
     text = (files.model_dump_json(indent=1) + "\n").encode()
     if (there := bucket.get(f"{key}/{FILES}")) is None or there.data != text:
@@ -116,7 +104,6 @@ def _fill(
             f"{bucket.uri(f'{key}/{wrong[0]}')}: another size than was uploaded",
             hint="another program writes there; run again when it has ended",
         )
-    reached(FILES)
 
 
 def fetch(bucket: Bucket, folder: Path, key: str, aside: Path) -> None:

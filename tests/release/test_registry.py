@@ -24,6 +24,8 @@ from opslore.errors import (
     ServerError,
 )
 from opslore.release import connection, database, lock, registry
+from opslore.release.champion import Champion
+from opslore.release.targets import Staged, switch
 
 V1 = "v20260131-0123abcd"
 V2 = "v20260214-89abcdef"
@@ -34,9 +36,8 @@ RELEASE: dict[str, Any] = {
     "metrics": {"S1.tuned": 0.925, "unsafe": 0.0},
     "tags": {"dataset.digest": "ab" * 32, "runbook.commit": "c0ffee"},
     "source": f"opslore://agent-sre/{V1}/ollama-model.tar.gz",
-    "aliases": ["candidate"],
 }
-STEPS = ["run", "logged", "model version", "finished", "candidate", "champion"]
+STEPS = ["run", "logged", "model version", "finished", "candidate"]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_register_and_find(uri: str, tmp_path: Path) -> None:
 def test_the_second_time_writes_nothing(uri: str, file: Path, tmp_path: Path) -> None:
     card = tmp_path / "card.md"
     card.write_text("# card")
-    release = {**RELEASE, "aliases": ["champion"], "artifacts": [card]}
+    release = {**RELEASE, "artifacts": [card]}
     first = registry.register(uri, **release)
     before = dump(file)
     assert registry.register(uri, **release) == first
@@ -133,49 +134,121 @@ def test_the_second_time_writes_nothing(uri: str, file: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_publish_that_died_is_completed(uri: str, file: Path, step: str) -> None:
-    release = {**RELEASE, "aliases": ["candidate", "champion"]}
-    pid = child(lambda: registry.register(uri, **release, reached=dying(step)))
+    pid = child(lambda: registry.register(uri, **RELEASE, reached=dying(step)))
     assert status(pid) == 77
     left = registry.find(uri, "agent-sre", V1)
     assert left is not None
     assert left.finished == (STEPS.index(step) >= STEPS.index("finished"))
-    assert ("champion" in left.aliases) == (step == "champion")
+    assert ("candidate" in left.aliases) == (step == "candidate")
 
     reached: list[str] = []
-    run_id = registry.register(uri, **release, reached=reached.append)
+    run_id = registry.register(uri, **RELEASE, reached=reached.append)
     assert reached == STEPS
     assert run_id == left.run_id
     found = registry.find(uri, "agent-sre", V1)
     assert found is not None
-    assert (found.finished, found.aliases) == (True, ["candidate", "champion"])
+    assert (found.finished, found.aliases) == (True, ["candidate"])
     assert (found.params, found.metrics) == (RELEASE["params"], RELEASE["metrics"])
     assert counts(uri) == (1, 1)
 
 
-def test_aliases_move_and_champion_only_when_blessed(uri: str) -> None:
-    registry.register(uri, **{**RELEASE, "aliases": ["champion"]})
+def aliases(uri: str, version: str) -> list[str]:
+    found = registry.find(uri, "agent-sre", version)
+    assert found is not None
+    return found.aliases
+
+
+def test_candidate_moves_at_publish_and_champion_only_when_told(uri: str, file: Path) -> None:
+    registry.register(uri, **RELEASE)
+    assert registry.pointed(uri, "agent-sre", "champion") is None
+    registry.point(uri, "agent-sre", "champion", V1)
     registry.register(uri, **{**RELEASE, "version": V2, "source": "opslore://agent-sre/2.tar.gz"})
-    old, new = (registry.find(uri, "agent-sre", version) for version in (V1, V2))
-    assert old is not None
-    assert new is not None
-    assert (old.aliases, new.aliases) == (["champion"], ["candidate"])
-    assert (old.model_version, new.model_version) == ("1", "2")
-    registry.register(
-        uri,
-        **{**RELEASE, "version": V2, "source": new.source, "aliases": ["champion"]},
-    )
-    old, new = (registry.find(uri, "agent-sre", version) for version in (V1, V2))
-    assert old is not None
-    assert new is not None
-    assert (old.aliases, new.aliases) == ([], ["candidate", "champion"])
+    assert (aliases(uri, V1), aliases(uri, V2)) == (["champion"], ["candidate"])
+    registry.register(uri, **RELEASE)  # the champion published again stays champion
+    assert (aliases(uri, V1), aliases(uri, V2)) == (["candidate", "champion"], [])
+    registry.point(uri, "agent-sre", "champion", V2)
+    assert registry.pointed(uri, "agent-sre", "champion") == V2
+    before = dump(file)
+    registry.point(uri, "agent-sre", "champion", V2)
+    assert dump(file) == before
+    registry.point(uri, "agent-sre", "champion", None)
+    registry.point(uri, "agent-sre", "champion", None)
+    assert registry.pointed(uri, "agent-sre", "champion") is None
+    assert aliases(uri, V1) == ["candidate"]
 
 
-def test_champion_is_taken_back_when_no_longer_blessed(uri: str) -> None:
-    registry.register(uri, **{**RELEASE, "aliases": ["champion"]})
+def test_an_alias_never_goes_to_what_is_not_registered(uri: str) -> None:
+    with pytest.raises(MissingInput, match=f"agent-sre has no version {V1}") as caught:
+        registry.point(uri, "agent-sre", "champion", V1)
+    assert caught.value.hint == "run `opslore publish AGENT.yaml` first"
+    registry.register(uri, **RELEASE)
+    registry.point(uri, "agent-sre", "champion", V1)
+    with pytest.raises(MissingInput, match=f"agent-sre has no version {V2}"):
+        registry.point(uri, "agent-sre", "champion", V2)
+    with pytest.raises(DataError, match="not a release version"):
+        registry.point(uri, "agent-sre", "champion", "latest")
+    assert registry.pointed(uri, "agent-sre", "champion") == V1
+
+
+def test_an_alias_on_somebody_elses_version_is_put_back_as_it_was(uri: str) -> None:
+    registry.register(uri, **RELEASE)
+    with connection.connected(uri, write=True) as client:
+        made = client.create_model_version("agent-sre", "s3://theirs/model")
+        client.set_registered_model_alias("agent-sre", "champion", made.version)
+    before = registry.pointed(uri, "agent-sre", "champion")
+    assert before == f"#{made.version}"
+    registry.point(uri, "agent-sre", "champion", V1)
+    registry.point(uri, "agent-sre", "champion", before)
+    assert registry.pointed(uri, "agent-sre", "champion") == before
+
+
+def test_pointed_makes_nothing(tmp_path: Path) -> None:
+    assert registry.pointed(f"sqlite:///{tmp_path}/mlflow.db", "agent-sre", "champion") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def staged(version: str) -> Staged:
+    return Staged("agent-sre", version, Path("files"), "s3://ml/x", "ab" * 32)
+
+
+def test_champion_is_a_target_that_a_switch_moves_and_puts_back(uri: str) -> None:
+    champion = Champion(uri, "agent-sre")
+    assert champion.name == f"MLflow {uri} agent-sre@champion"
+    with pytest.raises(MissingInput, match=f"{V1} is not registered"):
+        champion.stage(staged(V1))
+    pid = child(lambda: registry.register(uri, **RELEASE, reached=dying("model version")))
+    assert status(pid) == 77
+    with pytest.raises(MissingInput, match=f"{V1} is half registered"):
+        champion.stage(staged(V1))
+    registry.register(uri, **RELEASE)
+    champion.stage(staged(V1))
+    assert champion.now() is None
+    assert switch([champion], "agent-sre", V1) == [champion.name]
+    assert champion.now() == champion.aim("agent-sre", V1) == V1
+    assert switch([champion], "agent-sre", V1) == []
+
+    class Refuses(Champion):
+        def now(self) -> str | None:
+            return "old"
+
+        def move(self, state: str | None) -> None:
+            raise ServerError("no")
+
+    registry.register(uri, **{**RELEASE, "version": V2, "source": "opslore://agent-sre/2.tar.gz"})
+    with pytest.raises(ServerError, match="no"):
+        switch([champion, Refuses(uri, "agent-sre")], "agent-sre", V2)
+    assert champion.now() == V1
+    champion.move(None)
+    assert champion.now() is None
+
+
+def test_changed_numbers_are_logged_anew_and_champion_stays(uri: str) -> None:
+    registry.register(uri, **RELEASE)
+    registry.point(uri, "agent-sre", "champion", V1)
     registry.register(uri, **{**RELEASE, "metrics": {"S1.tuned": 0.5, "unsafe": 3.0}})
     found = registry.find(uri, "agent-sre", V1)
     assert found is not None
-    assert found.aliases == ["candidate"]
+    assert found.aliases == ["candidate", "champion"]
     assert found.metrics == {"S1.tuned": 0.5, "unsafe": 3.0}
     assert counts(uri) == (1, 1)
 
