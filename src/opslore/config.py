@@ -168,6 +168,9 @@ class Publish(Section):
 
     registry: str = "sqlite:///runs/mlflow.db"
     """MLflow tracking URI; sqlite needs no server."""
+    key: str = ""
+    """Public key (PEM) of whoever may sign; commit it with the agent. Empty trusts this machine's.
+    """
 
 
 class Agent(Section):
