@@ -231,7 +231,7 @@ def _missing(node: Node, steps: tuple[Step, ...], depth: int, file: str) -> NoRe
     if isinstance(step, int):
         count = len(node.children)
         kind = f"a list of {count} from [0]" if node.kind == "list" else f"a {node.kind}, no list"
-        raise ConfigError(f"{there} is {kind}", hint=f"name another place in deploy[].key of {file}")
+        raise ConfigError(f"{there} is {kind}", hint=f"mend deploy[].key, or {file}")
     if node.kind != "map":
         raise ConfigError(f"{there} is a {node.kind}", hint=f"mend deploy[].key, or {file}")
     keys = [key.text for key, _ in node.children]
@@ -251,4 +251,3 @@ def _few(keys: list[str]) -> str:
 
 def _is_plain(value: str) -> bool:
     return bool(_PLAIN.fullmatch(value)) and value.lower() not in _WORDS
-

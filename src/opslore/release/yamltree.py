@@ -50,7 +50,7 @@ def trees(text: str, file: str) -> list[Node]:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        marks = _Marks(YAML(typ="safe", pure=True).scan(text), text)
+        marks = _Marks(YAML(typ="safe", pure=True).scan(text), text, file)
         return list(_documents(YAML(typ="safe", pure=True).parse(text), marks))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -66,8 +66,8 @@ def trees(text: str, file: str) -> list[Node]:
 class _Marks:
     """Where scalars begin without their anchor and tag, and where `:` ends."""
 
-    def __init__(self, tokens: Any, text: str) -> None:
-        self.text = text
+    def __init__(self, tokens: Any, text: str, file: str) -> None:
+        self.text, self.file = text, file
         self.starts: dict[int, int] = {}
         self.colons: list[tuple[int, int]] = []
         for token in tokens:
@@ -95,7 +95,9 @@ def _documents(events: Any, marks: _Marks) -> Iterator[Node]:
 
 def _node(event: Any, stream: Any, marks: _Marks, key: Node | None, depth: int) -> Node:
     if depth > MAX_DEPTH:
-        raise ConfigError(f"line {event.start_mark.line + 1}: nested over {MAX_DEPTH} levels")
+        raise ConfigError(
+            f"{marks.file}:{event.start_mark.line + 1}: nested over {MAX_DEPTH} levels"
+        )
     name = type(event).__name__
     start, end, line = event.start_mark.index, event.end_mark.index, event.start_mark.line + 1
     if name == "AliasEvent":
