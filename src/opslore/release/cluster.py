@@ -6,6 +6,7 @@ misspelt field is an error and not silently dropped.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -245,21 +246,22 @@ def _part(name: str) -> str:
 
 def _client(context: str) -> Any:
     try:
-        from kubernetes import config
         from kubernetes.client import ApiClient, Configuration
+        from kubernetes.config.config_exception import ConfigException
     except ModuleNotFoundError as error:
         raise MissingExtra(
             "deploying to Kubernetes needs the package kubernetes", hint="pip install kubernetes"
         ) from error
     configuration = Configuration()
+    config: Any = importlib.import_module("kubernetes.config")  # it has no types
     try:
         try:
             config.load_kube_config(context=context or None, client_configuration=configuration)
-        except config.ConfigException:
+        except ConfigException:
             if context:
                 raise
             config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException as error:
+    except ConfigException as error:
         raise ConfigError(
             f"no cluster to deploy to: {error}",
             hint="kubectl config get-contexts; set KUBECONFIG, or deploy[].context",

@@ -236,8 +236,8 @@ def _twice(node: Node) -> Iterator[tuple[str, str]]:
     if env is not None and env.kind == "list":
         names = [name.text for _, item in env.children if (name := yamltext.lookup(item, "name"))]
         title = yamltext.lookup(node, "name")
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield title.text if title else "?", name
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield title.text if title else "?", twice
     for _, value in node.children:
         yield from _twice(value)
 
