@@ -36,6 +36,10 @@ class Job(Section):
     """Seconds after which the Job is given up."""
     ttl: Annotated[int, Field(ge=0)] = 3600
     """Seconds that a finished Job stays to be read."""
+    memory: Annotated[int, Field(ge=64)] = 512
+    """MiB that the Job may use."""
+    scratch: Annotated[int, Field(ge=64)] = 8192
+    """MiB of the node's disk for the archive and what it unpacks to."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     """When the node fetches the image."""
 

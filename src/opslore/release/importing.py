@@ -1,0 +1,132 @@
+"""An Ollama that only the cluster reaches, as a deploy target: Jobs install, read and point.
+
+`import-...` brings `NAME:VERSION` there. The pointer `NAME:latest` cannot be seen from here, so a
+`point-...` Job tells what it names, and another one moves it; each prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from opslore import config_deploy
+from opslore.errors import ConfigError, ServerError
+from opslore.release import kubernetes
+from opslore.release.cluster import Cluster
+from opslore.release.targets import Staged
+from opslore.release.version import VERSION
+
+POINT_SECONDS = 300
+"""The deadline of a Job that only reads or moves the pointer."""
+
+
+class OllamaJob:
+    """Deploy target: the Ollama of a cluster. The state is `NAME:TAG`, as `point` tells it."""
+
+    def __init__(self, section: config_deploy.Ollama, agent: str) -> None:
+        """Read the kubeconfig; nothing is asked yet.
+
+        Args:
+            section: the target in the agent file, with `via: job`.
+            agent: the agent's name.
+
+        Raises:
+            ConfigError: no such context.
+        """
+        self.section, self.agent = section, agent
+        self.model = section.model or agent
+        self.cluster = Cluster(section.job.context)
+
+    @property
+    def name(self) -> str:
+        """The Ollama as the Job sees it, and the pointer."""
+        return (
+            f"Ollama {self.section.url} {self.model}:latest (Job in {self.section.job.namespace})"
+        )
+
+    def stage(self, release: Staged) -> None:
+        """Run the Job that installs the release; one that is done already is enough.
+
+        Raises:
+            ConfigError: the release lies where no Job can read it, or the Job is invalid.
+            ServerError: the Job failed; the message has its pod's log.
+        """
+        kubernetes.run(self.cluster, self.rendered(release))
+
+    def rendered(self, release: Staged) -> dict[str, Any]:
+        """The manifest of the Job that installs a release.
+
+        Raises:
+            ConfigError: the release lies where no Job can read it.
+        """
+        if not release.uri.startswith(("s3://", "https://")):
+            raise ConfigError(
+                f"deploy: a Job cannot read {release.uri}; it runs on another machine",
+                hint="keep the store in a bucket: `store: s3://...` in the agent file",
+            )
+        arguments = ["install", release.uri, "--sha256", release.sha256, *self._where()]
+        key = kubernetes.digest(release.version, release.sha256, self.section.url, self.model)
+        title = kubernetes.name("import", self.agent, key)
+        arguments += ["--version", release.version]
+        return kubernetes.render(self.section.job, title, self.agent, release.version, arguments)
+
+    def aim(self, agent: str, version: str) -> str:
+        """`NAME:VERSION`."""
+        return f"{self.model}:{version}"
+
+    def now(self) -> str | None:
+        """What `NAME:latest` names, asked by a Job.
+
+        Raises:
+            ServerError: the Job failed, or its answer cannot be read.
+        """
+        return self._point([])
+
+    def move(self, state: str | None) -> None:
+        """Point `NAME:latest` somewhere else by a Job.
+
+        Raises:
+            ServerError: the Job failed, or says that the pointer is elsewhere.
+        """
+        version = (state or "").removeprefix(f"{self.model}:")
+        if state is None:
+            now = self._point(["--remove"])
+        elif VERSION.fullmatch(version):
+            now = self._point(["--version", version])
+        else:
+            now = self._point(["--state", state])
+        if now != state:
+            raise ServerError(
+                f"deploy: {self.name} names {now} after it was pointed to {state}",
+                hint="somebody else deploys there at this moment: run `opslore deploy` again",
+                retryable=True,
+            )
+
+    def _where(self) -> list[str]:
+        return ["--url", self.section.url, "--name", self.model]
+
+    def _point(self, arguments: list[str]) -> str | None:
+        # Every look and every move is a Job of its own: the answer of an old one is no answer.
+        title = kubernetes.name("point", self.agent, secrets.token_hex(4))
+        deadline = min(self.section.job.deadline, POINT_SECONDS)
+        section = self.section.job.model_copy(update={"deadline": deadline})
+        whole = ["point", *self._where(), *arguments]
+        job = kubernetes.run(self.cluster, kubernetes.render(section, title, self.agent, "", whole))
+        return _told(kubernetes.output(self.cluster, job), title)
+
+
+def _told(log: str, title: str) -> str | None:
+    """The state in the last line of JSON that has one."""
+    for line in reversed(log.splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and isinstance(found.get("now", 0), str | None):
+            state: str | None = found["now"]
+            return state
+    raise ServerError(
+        f"deploy: Job {title} did not tell where the pointer is",
+        hint="is job.image this version of opslore? build it again: make image",
+    )
