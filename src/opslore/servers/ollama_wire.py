@@ -64,9 +64,13 @@ class Wire:
                 hint="an agent file holds no secrets: reach Ollama through a proxy of your own",
             )
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-        # A proxy of the company has no business between two programs of one machine.
+        # A proxy of the company has no business between two programs of one machine; and without
+        # https nobody's certificate is checked, so their whole list need not be read.
         self.http = httpx.Client(
-            base_url=self.url, timeout=TIMEOUT, trust_env=not _is_loopback(parts.hostname)
+            base_url=self.url,
+            timeout=TIMEOUT,
+            trust_env=not _is_loopback(parts.hostname),
+            verify=parts.scheme == "https",
         )
 
     def __enter__(self) -> Self:
