@@ -210,7 +210,7 @@ def probe(files: Path, gguf: Path) -> Probe:
     known = [entry for entry in index.entries if entry.answer != ESCALATE] or index.entries
     question = f"{known[0].title} {known[0].symptoms}".strip() if known else "Is anything wrong?"
     turns: list[Message] = prompt.messages(system, question, index.search(question, count))
-    return Probe.of(gguf, turns)
+    return installing.prober(gguf)(turns)
 
 
 def _rename(folder: Path, source: str) -> None:

@@ -7,7 +7,7 @@ of the file that was sent therefore stands in the model's licence text, which `o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,18 +51,18 @@ class Probe:
     bos: str = ""
     """The first token's text, if the tokenizer adds it."""
 
-    @classmethod
-    def of(cls, gguf: Path, messages: Sequence[Message]) -> Probe:
-        """The probe that these turns are, by the chat template inside the GGUF.
 
-        Raises:
-            DataError: no template, a broken one, or one that refuses the turns.
-        """
-        header = ggufheader.read(gguf)
-        tokens = _tokens(header)
-        template = Template(header.get("tokenizer.chat_template", ""), str(gguf), **tokens)
-        bos = tokens["bos_token"] if _adds_bos(header) else ""
-        return cls(messages, template.render(messages).removeprefix(bos), bos)
+def prober(gguf: Path) -> Callable[[Sequence[Message]], Probe]:
+    """What makes a probe of turns, by the chat template inside a GGUF.
+
+    Raises:
+        DataError: no template, or a broken one; the probe: the template refuses the turns.
+    """
+    header = ggufheader.read(gguf)
+    tokens = _tokens(header)
+    template = Template(header.get("tokenizer.chat_template", ""), str(gguf), **tokens)
+    bos = tokens["bos_token"] if _adds_bos(header) else ""
+    return lambda turns: Probe(turns, template.render(turns).removeprefix(bos), bos)
 
 
 def install(client: Client, model: str, gguf: Path, digest: str, recipe: Recipe) -> bool:
