@@ -62,7 +62,7 @@ def read(path: Path) -> Modelfile:
         value = match["text"] if plain is None else plain
         if name == "stop" and plain is None:
             stops.append(value)
-        elif name and name not in numbers and plain and _NUMBER.fullmatch(plain):
+        elif name not in (None, "stop", *numbers) and plain and _NUMBER.fullmatch(plain):
             numbers[name] = int(plain) if re.fullmatch(r"-?\d+", plain) else float(plain)
         elif not name and match["word"] not in found and _fits(match["word"], plain is None):
             found[match["word"]] = value
