@@ -32,6 +32,7 @@ from opslore.cards import (
 )
 from opslore.config import Agent
 from opslore.errors import GateFailed, IntegrityError, MissingInput
+from opslore.release import issue
 
 SETTINGS: dict[str, Any] = {
     "name": "tiny",

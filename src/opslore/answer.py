@@ -7,23 +7,23 @@ with no name in it that nobody said, and when the model was sure. All else goes 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from opslore import commands, prompt, servers, steps
-from opslore.bundle.catalogue import Catalogue, grammar
+from opslore import commands, prompt, steps
+from opslore.asking import Asking, deployed
 from opslore.cards import ESCALATE, Bundle, Finding, Record, Release
 from opslore.config import Agent
-from opslore.errors import ConfigError, DataError, IntegrityError, MissingInput
+from opslore.errors import ConfigError, DataError, MissingInput
 from opslore.evaluation.scorers import extract
-from opslore.index import Entry, Hit, Index
+from opslore.index import Entry, Hit
 from opslore.release.current import history
+from opslore.servers import Reply
 from opslore.store import Store
 
 SURE = 0.75
@@ -97,7 +97,12 @@ def shipped(home: Store) -> Shipped:
 
 
 def ask(
-    agent: Agent, question: str, labels: Mapping[str, str] | None = None, free: bool = False
+    agent: Agent,
+    question: str,
+    labels: Mapping[str, str] | None = None,
+    free: bool = False,
+    server: str = "",
+    url: str = "",
 ) -> Answer:
     """Ask the shipped model, and judge its reply.
 
@@ -106,6 +111,8 @@ def ask(
         question: an alert, as it came.
         labels: alert labels; they are appended to the question as `namespace=payments`.
         free: let the model say anything, not only the catalogue's commands.
+        server: where the model runs; empty is `evaluate.server`, `ollama` the deployed model.
+        url: the Ollama; empty is the one that `deploy` names.
 
     Raises:
         DataError: the question is empty or does not fit the context.
@@ -118,31 +125,31 @@ def ask(
         )
     found = shipped(steps.store_of(agent))
     text = " ".join([question.strip(), *(f"{name}={value}" for name, value in labels.items())])
-    system, count = _settings(found.folder)
-    hits = Index.read(found.folder).search(text, count)
-    limit = None if free else grammar(_catalogue(found.folder))
-    backend = servers.load(agent.evaluate.server)
-    with backend.Server(found.folder / "model.gguf", context=agent.export.num_ctx) as server:
-        reply = server.chat(
-            prompt.messages(system, text, hits), grammar=limit, max_tokens=agent.evaluate.max_tokens
-        )
-    confidence = None if math.isnan(reply.confidence) else reply.confidence
+    _, name = deployed(agent)
+    # Without a release there is no version in Ollama, and the error says how to get one there.
+    model = f"{name}:{found.name if found.released else 'latest'}"
+    with Asking(agent, found.folder, server=server, model=model, url=url) as asking:
+        hits, reply = asking.ask(text, free)
     return Answer(
         question=text,
         reply=reply.text,
-        confidence=confidence,
+        confidence=_known(reply),
         shown=[f"{hit.entry.title} ({place(hit.entry)})" for hit in hits],
         model=f"{agent.name} {found.name}",
         released=found.released,
         seconds=round(reply.seconds, 3),
-        **judge(
-            reply.text,
-            confidence,
-            prompt.shown(text, hits),
-            text,
-            {**prompt.stated(text, hits), **labels},
-        ).model_dump(),
+        **judged(reply, hits, text, labels).model_dump(),
     )
+
+
+def judged(reply: Reply, hits: Sequence[Hit], text: str, labels: Mapping[str, str]) -> Judged:
+    """What follows from a reply to a prompt that was made from these entries."""
+    stated = {**prompt.stated(text, hits), **labels}
+    return judge(reply.text, _known(reply), prompt.shown(text, hits), text, stated)
+
+
+def _known(reply: Reply) -> float | None:
+    return None if math.isnan(reply.confidence) else reply.confidence
 
 
 def judge(
@@ -226,25 +233,3 @@ def parse_labels(given: Sequence[str]) -> dict[str, str]:
             )
         out[found.group(1)] = found.group(2)
     return out
-
-
-def _settings(folder: Path) -> tuple[str, int]:
-    try:
-        found = json.loads((folder / "settings.json").read_bytes())
-        return str(found["system_prompt"]), int(found["entries"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder / "settings.json", error) from error
-
-
-def _catalogue(folder: Path) -> Catalogue:
-    try:
-        return Catalogue.model_validate_json((folder / "catalogue.json").read_bytes())
-    except (OSError, ValidationError) as error:
-        raise _damaged(folder / "catalogue.json", error) from error
-
-
-def _damaged(path: Path, error: Exception) -> IntegrityError:
-    return IntegrityError(
-        f"{path}: not what `export` wrote: {str(error).splitlines()[0]}",
-        hint=f"delete {path.parent} and run `opslore export AGENT.yaml` again",
-    )

@@ -16,10 +16,10 @@ from opslore.cli_beside import SHORT, AgentFile, Json
 def status(agent: AgentFile, as_json: Json = False) -> None:
     """How far the steps are, what is deployed where, what differs, and what mends it."""
     settings = console.agent(agent)
-    from opslore import places, standing
+    from opslore import standing, whereabouts
 
     rows = standing.status(settings)
-    found = list(places.places(settings))
+    found = list(whereabouts.places(settings))
     if as_json:
         console.say(
             json.dumps(
@@ -36,7 +36,7 @@ def status(agent: AgentFile, as_json: Json = False) -> None:
         console.say(f"{row.step:<9} {row.state:<8} {identity:<{SHORT}}  {row.what}".rstrip())
     table = Table("place", "names", "", "mend it with", box=box.SIMPLE)
     for place in found:
-        row_ = (place.name, places.short(place.names), place.state, console.real(place.mend))
+        row_ = (place.name, whereabouts.short(place.names), place.state, console.real(place.mend))
         table.add_row(*row_, style="" if place.state in ("ok", "empty") else "bold")
     console.show(table)
 

@@ -32,25 +32,33 @@ def _own(agent: Agent, home: Store, back: bool) -> list[Target]:
 
 def target(agent: Agent, section: config_deploy.Target) -> Target:
     """The program behind one entry of the `deploy` section."""
+    model = model_name(agent)
     if isinstance(section, config_deploy.Folder):
         from opslore.release.foldertarget import FolderTarget
 
         return FolderTarget(section)
     if isinstance(section, config_deploy.Values):
-        from opslore.release.values import ValuesTarget
+        from opslore.release.values import Values
 
-        return ValuesTarget(section, agent)
+        return Values(section, model)
     if isinstance(section, config_deploy.Resource):
-        from opslore.release.resource import ResourceTarget
+        from opslore.release.resource import ResourceFile, ResourceObject
 
-        return ResourceTarget(section, agent)
+        kind = ResourceFile if section.file else ResourceObject
+        return kind(section, agent.name, model)
     if section.via == "job":
-        from opslore.release.kubernetes import JobTarget
+        from opslore.release.importing import OllamaJob
 
-        return JobTarget(section, agent)
+        return OllamaJob(section, agent.name)
     from opslore.release.ollama import OllamaTarget
 
-    return OllamaTarget(section, agent)
+    return OllamaTarget(section, agent.name)
+
+
+def model_name(agent: Agent) -> str:
+    """The model's name in Ollama: what the first Ollama target calls it, else the agent's name."""
+    named = (s.model for s in agent.deploy if isinstance(s, config_deploy.Ollama) and s.model)
+    return next(named, agent.name)
 
 
 def put(agent: Agent, home: Store, version: str, again: bool = False) -> list[str]:

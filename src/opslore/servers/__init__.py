@@ -75,7 +75,7 @@ class Backend(Protocol):
 
 def names() -> list[str]:
     """The backends that come with opslore."""
-    helpers = {"template", "trained"}
+    helpers = {"ollama_client", "ollama_install", "ollama_wire", "template", "trained"}
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in helpers)
 
 
