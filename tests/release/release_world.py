@@ -207,9 +207,7 @@ def agent(base: Path) -> Agent:
 
 
 @pytest.fixture
-def world(
-    built: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[World]:
+def world(built: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A machine of its own: home folder, store, no key yet, and a release to be signed."""
     for name in ("OPSLORE_SIGNING_KEY", "OPSLORE_SIGNING_PASSWORD", "OPSLORE_TRUSTED_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -219,4 +217,4 @@ def world(
     folder = tmp_path / "runs" / "sre" / VERSION
     shutil.copytree(built / "runs" / "sre" / VERSION, folder)
     archives = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in (MODEL, ADAPTERS)}
-    yield World(tmp_path, folder, agent(base), archives)
+    return World(tmp_path, folder, agent(base), archives)

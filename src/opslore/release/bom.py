@@ -75,7 +75,6 @@ def _model(facts: Facts) -> Component:
     bundle = facts.cards[3]
     model = _part("model", facts.agent.name, bundle.gguf_sha256, "model", facts.version)
     model.description = "Answers an alert with the command its team's runbook prescribes"
-    model.mime_type = "application/octet-stream"
     model.licenses = _licences(facts)
     model.properties = [
         Property(name="opslore:quantization", value=bundle.quantization),

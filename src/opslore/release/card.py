@@ -117,7 +117,7 @@ ollama run {name}:{facts.version} "[FIRING:1] SomeAlert namespace=shop"
 It was trained to read the alert beside the runbook entries that fit it; `opslore ask` finds those
 in the `index.jsonl` of the archive. A bare `ollama run` answers from memory, and is worse.
 Verify the folder before you use it; `opslore` does so before every deployment, and so does
-`model_signing verify key . --signature model.sig --public_key KEY.pub --ignore-paths model.sig`.
+`model_signing verify key . --signature model.sig --public_key KEY.pub`.
 """
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from opslore.config import Agent
 from opslore.errors import ConfigError
-from opslore.store import sync, write
+from opslore.store import sync
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -80,7 +80,7 @@ def private() -> Private:
     found = _loaded(path)
     beside = path.with_name("signing.pub")
     if not named and (not beside.is_file() or beside.read_bytes() != found.public.pem):
-        write(beside, found.public.pem)
+        _written(beside.parent, found.public.pem, 0o644).replace(beside)
     return found
 
 
@@ -129,13 +129,8 @@ def _make(path: Path) -> None:
     )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".signing-", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)  # mkstemp has made it 0600
+        temporary = _written(path.parent, raw, 0o600)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
             os.link(temporary, path)  # unlike a rename it never replaces a key
         finally:
             temporary.unlink()
@@ -153,6 +148,17 @@ def _make(path: Path) -> None:
         path,
         path.with_name("signing.pub"),
     )
+
+
+def _written(folder: Path, raw: bytes, mode: int) -> Path:
+    """A new file under a name that nobody else has, safe on disk; mkstemp makes it 0600."""
+    handle, name = tempfile.mkstemp(prefix=".signing-", suffix=".tmp", dir=folder)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, mode)
+        file.write(raw)
+        file.flush()
+        os.fsync(handle)
+    return Path(name)
 
 
 def _loaded(path: Path) -> Private:
