@@ -133,6 +133,10 @@ def ask(
     free: Annotated[
         bool, typer.Option("--free", help="Let the model say anything, not only known commands.")
     ] = False,
+    server: Annotated[
+        str, typer.Option(help="llamacpp, or ollama for the deployed model; else evaluate.server.")
+    ] = "",
+    url: Annotated[str, typer.Option(help="The Ollama; else the one that deploy names.")] = "",
     as_json: Json = False,
 ) -> None:
     """Ask the released model: command, source, risk."""
@@ -141,7 +145,7 @@ def ask(
 
     machine.tune()
     text = sys.stdin.read() if question == "-" else question
-    found = answer.ask(settings, text, answer.parse_labels(label or []), free)
+    found = answer.ask(settings, text, answer.parse_labels(label or []), free, server, url)
     if not found.released:
         console.tell("note: this model is not released: no version of it has passed the gate")
     if as_json:

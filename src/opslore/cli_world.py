@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -11,6 +12,11 @@ from rich.table import Table
 
 from opslore import console
 from opslore.cli_beside import SHORT, AgentFile, Json
+from opslore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from opslore.config_deploy import Ollama
+    from opslore.rounds import Share
 
 
 def status(agent: AgentFile, as_json: Json = False) -> None:
@@ -62,3 +68,83 @@ def rollback(
     console.say(f"{before} -> {now.version}")
     for name in moved:
         console.say(f"  {name}")
+
+
+def compare(
+    agent: AgentFile,
+    first: Annotated[str, typer.Argument(metavar="A", help="latest, base, VERSION, X@ollama.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The other one.")],
+    question: Annotated[
+        list[str] | None, typer.Option(help="An alert; may be given often. Else stdin, by lines.")
+    ] = None,
+    split: Annotated[
+        float | None, typer.Option(help="Ask only one: this share of the questions goes to B.")
+    ] = None,
+    url: Annotated[str, typer.Option(help="The Ollama; else the one that deploy names.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Ask two models the same, or split live traffic between them; what they say is kept."""
+    settings = console.agent(agent)
+    from opslore import compare as comparing
+    from opslore import machine
+
+    machine.tune()
+    lines = question or [line for line in sys.stdin.read().splitlines() if line.strip()]
+    a, b = (comparing.contender(settings, name, url) for name in (first, second))
+    with console.progress():
+        found = comparing.compare(a, b, lines, split=split)
+    if as_json:
+        console.say(found.model_dump_json(indent=2))
+        return
+    table = Table("", "answered", "seconds", box=box.SIMPLE)
+    for mark, side in ((found.a, "a"), (found.b, "b")):
+        table.add_row(mark, _share(found.answered[side]), f"{found.seconds[side]:.2f}")
+    console.show(table)
+    p = "" if found.p is None else f"; McNemar p {found.p:.2g}"
+    console.say(f"{found.rounds} rounds, the same answer in {_share(found.equal)}{p}")
+    console.say(f"kept in {found.kept}")
+
+
+def _share(share: Share) -> str:
+    return f"{share.count} of {share.n} [{share.low:.2f}, {share.high:.2f}]"
+
+
+def install(
+    uri: Annotated[str, typer.Argument(help="The archive: s3://bucket/key or a path.")],
+    sha256: Annotated[str, typer.Option(help="What the archive must be, 64 hex digits.")],
+    name: Annotated[str, typer.Option(help="The model's name in Ollama.")],
+    version: Annotated[str, typer.Option(help="The release, which becomes the tag.")],
+    url: Annotated[str, typer.Option(help="The Ollama.")] = "http://127.0.0.1:11434",
+) -> None:
+    """Install an archive into an Ollama, as the import Job does."""
+    from opslore.release import inside
+
+    with console.progress():
+        found = inside.install(uri, sha256, _ollama(url, name), version)
+    console.say(json.dumps({"installed": found}))
+
+
+def point(
+    name: Annotated[str, typer.Option(help="The model's name in Ollama.")],
+    version: Annotated[str, typer.Option(help="Point NAME:latest to this release.")] = "",
+    state: Annotated[str, typer.Option(help="Point it to the model with this digest.")] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Take the tag away.")] = False,
+    url: Annotated[str, typer.Option(help="The Ollama.")] = "http://127.0.0.1:11434",
+) -> None:
+    """Say what NAME:latest is in an Ollama, or move it, as a Job does."""
+    from opslore.release import inside
+
+    now = inside.point(_ollama(url, name), version, state, remove)
+    console.say(json.dumps({"now": now}))
+
+
+def _ollama(url: str, name: str) -> Ollama:
+    from pydantic import ValidationError
+
+    from opslore.config_deploy import Ollama
+
+    try:
+        return Ollama(url=url, model=name)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigError(f"--name {name!r}: {problem['msg']}", hint="such as agent-sre") from error

@@ -8,7 +8,7 @@ from typing import Literal
 from opslore import steps
 from opslore.cards import Record
 from opslore.config import Agent
-from opslore.errors import OpsloreError
+from opslore.errors import MissingInput, OpsloreError
 from opslore.release import rollout
 from opslore.release.current import Current, history
 from opslore.release.targets import Target
@@ -52,8 +52,11 @@ def places(agent: Agent) -> Iterator[Place]:
 
 def _place(target: Target, agent: str, version: str) -> Place:
     try:
-        names = target.now()
-        should = target.aim(agent, version) if version else names
+        names = should = target.now()
+        if version:
+            should = target.aim(agent, version)
+    except MissingInput as error:  # what is deployed was never there, or is gone
+        should = error.message
     except OpsloreError as error:
         return _unreachable(target.name, error)
     equal = names == should

@@ -83,9 +83,17 @@ def put(agent: Agent, home: Store, version: str, again: bool = False) -> list[st
             hint="to deploy it all the same: opslore deploy AGENT.yaml --again",
         )
     places = targets(agent, home)
-    if not again and all(place.now() == place.aim(agent.name, version) for place in places):
+    if not again and all(_names(place, agent.name, version) for place in places):
         return []
     return _bring(agent, home, version, places, back=again)
+
+
+def _names(place: Target, agent: str, version: str) -> bool:
+    """Whether a place names a version already; one that was never staged there, it does not."""
+    try:
+        return place.now() == place.aim(agent, version)
+    except MissingInput:
+        return False
 
 
 def back(agent: Agent, home: Store, version: str = "") -> list[str]:
