@@ -97,8 +97,9 @@ def compare(
         console.say(found.model_dump_json(indent=2))
         return
     table = Table("", "answered", "seconds", box=box.SIMPLE)
-    for mark, side in ((found.a, "a"), (found.b, "b")):
-        table.add_row(mark, _share(found.answered[side]), f"{found.seconds[side]:.2f}")
+    for side, answered in found.answered.items():
+        mark = found.a if side == "a" else found.b
+        table.add_row(mark, _share(answered), f"{found.seconds[side]:.2f}")
     console.show(table)
     p = "" if found.p is None else f"; McNemar p {found.p:.2g}"
     console.say(f"{found.rounds} rounds, the same answer in {_share(found.equal)}{p}")

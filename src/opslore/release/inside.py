@@ -1,4 +1,4 @@
-"""What a Job does inside the cluster: install a release into an Ollama, read or move its pointer."""
+"""What a Job does inside the cluster: install a release in an Ollama, read or move its pointer."""
 
 from __future__ import annotations
 
