@@ -170,6 +170,8 @@ def test_a_large_file_goes_in_parts_with_digests_and_comes_in_ranges(world: Worl
 
 def test_what_was_made_before_the_bucket_was_reached_is_not_made_again(world: World) -> None:
     here = world.machine("here")
+    assert here.bucket is not None
+    here.bucket.ready()
     world.proxy.rule = lambda call: CUT if call.method == "PUT" else None
     world.patch.setattr(s3, "RETRIES", 0)
     with pytest.raises(ServerError, match="does not answer"):
@@ -209,8 +211,11 @@ def _whole(world: World, name: str) -> Corpus:
     return card
 
 
+@pytest.mark.slow
 def test_killed_at_any_request_the_next_run_completes_the_same_card(world: World) -> None:
     base = world.uri
+    world.machine("here").bucket.ready()  # type: ignore[union-attr]
+    world.proxy.forget()
     world.uri = f"{base}/whole"
     done = world.run("whole", SCRIPT, "a")
     identity = done.communicate(timeout=120)[0].split()[0]

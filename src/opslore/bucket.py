@@ -87,7 +87,7 @@ class Bucket:
             # Not an object's HEAD: that is answered without a body, so without the reason.
             next(iter(obstore.list(self.client, self.place.key(".there"), chunk_size=1)), None)
         except (BaseError, FileNotFoundError) as error:
-            if "<Code>NoSuchBucket</Code>" in str(error):
+            if s3.absent(error, "NoSuchBucket"):
                 return False
             raise s3.explanation(self.place, "", error) from error
         return True
@@ -103,8 +103,10 @@ class Bucket:
         with s3.explained(self.place, key):
             try:
                 answer = obstore.get(self.client, self.place.key(key))
-            except FileNotFoundError:
-                return None
+            except FileNotFoundError as error:
+                if s3.absent(error):
+                    return None
+                raise
             if answer.meta["size"] > SMALL:
                 raise IntegrityError(f"{self.uri(key)}: {answer.meta['size']} bytes; not ours")
             return Found(bytes(answer.bytes()), answer.meta["e_tag"] or "")
@@ -116,8 +118,10 @@ class Bucket:
         with s3.explained(self.place, key):
             try:
                 answer = obstore.get(self.client, self.place.key(key), options={"head": True})
-            except FileNotFoundError:
-                return None
+            except FileNotFoundError as error:
+                if s3.absent(error):
+                    return None
+                raise
             meta = answer.meta
             return Stat(meta["size"], meta["e_tag"] or "", answer.attributes.get("sha256", ""))
 
@@ -132,7 +136,7 @@ class Bucket:
             for page in obstore.list(self.client, self.place.key(prefix), chunk_size=1000):
                 found |= {item["path"][cut:]: item["size"] for item in page}
         except (BaseError, FileNotFoundError) as error:
-            if "<Code>NoSuchBucket</Code>" in str(error):
+            if s3.absent(error, "NoSuchBucket"):
                 return {}
             raise s3.explanation(self.place, prefix, error) from error
         return found
@@ -160,10 +164,12 @@ class Bucket:
         with s3.explained(self.place, key):
             try:
                 done = obstore.put(self.client, self.place.key(key), data, mode=mode)
-            except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
-                if "<Code>NoSuchBucket</Code>" in str(error):
-                    raise
+            except (AlreadyExistsError, PreconditionError):
                 return None
+            except FileNotFoundError as error:
+                if s3.absent(error, "NoSuchKey"):
+                    return None
+                raise
         if not done["e_tag"]:
             raise ServerError(
                 f"{self.uri(key)}: the server gives no ETag, so no write can be conditional",
@@ -252,8 +258,9 @@ class Bucket:
         with s3.explained(self.place, key):
             try:
                 obstore.delete(self.client, self.place.key(key))
-            except FileNotFoundError:
-                return
+            except FileNotFoundError as error:
+                if not s3.absent(error):
+                    raise
 
     def _ranges(self, key: str, size: int) -> Iterator[bytes]:
         """An object part by part: each request is short, is tried again alone, and has a limit."""

@@ -177,6 +177,16 @@ def explained(where: Place, key: str = "") -> Iterator[None]:
         raise explanation(where, key, error) from error
 
 
+def absent(error: Exception, *codes: str) -> bool:
+    """Whether a server said that something is not there, by its code.
+
+    A bare 404 is not enough: some servers answer it for an access key that they do not know. The
+    answer to a HEAD has no code, and counts as absent when no code is asked for.
+    """
+    code = _tag(str(error).partition("\n\nDebug source")[0], "Code")
+    return code in (codes or ("", "NoSuchKey", "NoSuchBucket"))
+
+
 def explanation(where: Place, key: str, error: Exception) -> ServerError:
     """What went wrong with an object, without the address, the headers or a key in it."""
     raw = str(error)
@@ -195,6 +205,8 @@ def explanation(where: Place, key: str, error: Exception) -> ServerError:
 def _reason(where: Place, code: str, status: int, raw: str) -> tuple[str, str, bool]:
     """What, hint, retryable."""
     server = where.endpoint or "Amazon S3"
+    if code == "XAdminUserNotFound":  # versitygw's word, with a 404
+        code = "InvalidAccessKeyId"
     known = {
         "NoSuchBucket": ("there is no such bucket", f"make it: {where.make()}"),
         "InvalidAccessKeyId": (
