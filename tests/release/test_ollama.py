@@ -29,7 +29,7 @@ from opslore.servers.ollama_client import Client
 
 pytest_plugins = ["real.fixtures"]
 
-OTHER = ["u", "p", "time", "Ġ-", "p"]
+OTHER = ["up", "time", "Ġ-", "p"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -106,7 +106,7 @@ def test_a_name_with_another_recipe_is_refused(
 def test_a_name_with_other_weights_is_refused(
     client: Client, installed: Recipe, tmp_path: Path
 ) -> None:
-    other = ollama_world.bundle(tmp_path / "other", ["u", "p", "time", "Ġ-", "h"])
+    other = ollama_world.bundle(tmp_path / "other", ["up", "time", "Ġ-", "p"])
     digest = sha256(other / "model.gguf")
     before = client.tags()
     with pytest.raises(IntegrityError, match=f"not {digest}"):
