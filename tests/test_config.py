@@ -88,9 +88,22 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path) -> None:
             " got 'Not A Name'",
         ),
         (
-            LEAST + "store: s3://models\n",
-            "sre.yaml: store: 's3://models' is a URL; this version keeps its store in a local"
-            " folder; got 's3://models'",
+            LEAST + "store: gs://models\n",
+            "sre.yaml: store: 'gs://models' is neither a folder nor s3://bucket/prefix;"
+            " got 'gs://models'",
+        ),
+        (
+            LEAST + "deploy: [{kind: ollama, modell: b}]\n",
+            "sre.yaml: deploy.0.modell: not a key of deploy.0 (did you mean model?)",
+        ),
+        (
+            LEAST + "deploy: [{kind: olama}]\n",
+            "sre.yaml: deploy.0: Input tag 'olama' found using 'kind' does not match any of the"
+            " expected tags: 'folder', 'ollama', 'values', 'resource'; got {'kind': 'olama'}",
+        ),
+        (
+            LEAST + "deploy: [{kind: ollama, job: {imge: a}}]\n",
+            "sre.yaml: deploy.0.job.imge: not a key of deploy.0.job (did you mean image?)",
         ),
         (
             "name: sre\ncollect: [{path: a, fields: {cause: [Ursache]}}]\n",

@@ -58,27 +58,36 @@ def _refuse(path: Path, events: Iterable[Any]) -> None:
 
 def explain(item: Any, root: type[BaseModel]) -> str:
     """One pydantic error as `train.rnak: not a key of train (did you mean lora_rank?)`."""
-    location = list(item["loc"])
-    dotted = ".".join(str(part) for part in location)
+    location, models = _place(root, list(item["loc"]))
+    dotted = ".".join(location)
     if item["type"] == "extra_forbidden":
-        parent = ".".join(str(part) for part in location[:-1])
-        near = _nearest(str(location[-1]), _keys(root, location[:-1]))
-        return f"{dotted}: not a key of {parent or 'the agent file'}{near}"
+        known = [key for model in models for key in model.model_fields]
+        near = _nearest(location[-1], known)
+        return f"{dotted}: not a key of {'.'.join(location[:-1]) or 'the agent file'}{near}"
     if item["type"] == "missing":
         return f"{dotted}: missing"
     message = str(item["msg"]).removeprefix("Value error, ")
     return f"{dotted}: {message}; got {item['input']!r}" if "got" not in message else message
 
 
-def _keys(model: type[BaseModel], location: list[Any]) -> list[str]:
-    """The keys that could stand at a place in the file."""
-    for part in (p for p in location if isinstance(p, str)):
-        field = model.model_fields.get(part)
-        inner = _models(field.annotation) if field else []
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)
+def _place(root: type[BaseModel], location: list[Any]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Where an error is, as the file has it, and the sections that its key could belong to.
+
+    Of several kinds of section pydantic names the one it took, which no line of the file does.
+    """
+    shown: list[str] = []
+    models, inner = [root], [root]
+    for part in location:
+        kinds = {m.model_fields["kind"].default: m for m in inner if "kind" in m.model_fields}
+        if shown and shown[-1].isdigit() and part in kinds and len(inner) > 1:
+            models = inner = [kinds[part]]
+            continue
+        shown.append(str(part))
+        if isinstance(part, str):
+            models = inner
+            fields = [m.model_fields[part] for m in inner if part in m.model_fields]
+            inner = [found for field in fields for found in _models(field.annotation)]
+    return shown, models
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -113,10 +113,7 @@ def register(
         kept = artifacts if _takes_files(uri, run) else ()
         left = {NOT_KEPT: ", ".join(p.name for p in artifacts)} if artifacts and not kept else {}
         _log(client, run, params, metrics, {**tags, **left, VERSION_TAG: version})
-        present = {item.path for item in client.list_artifacts(run_id)} if kept else set()
-        for artifact in kept:
-            if artifact.name not in present or run.info.status != "FINISHED":
-                client.log_artifact(run_id, str(artifact))
+        _keep(client, run, kept)
         reached("logged")
         number = _model_version(client, agent, version, run_id, source)
         reached("model version")
@@ -127,6 +124,14 @@ def register(
             client.set_registered_model_alias(agent, CANDIDATE, number)
         reached(CANDIDATE)
     return run_id
+
+
+def _keep(client: MlflowClient, run: Any, files: Sequence[Path]) -> None:
+    """Send the files that a finished run does not have; an unfinished one may have torn ones."""
+    there = {item.path for item in client.list_artifacts(run.info.run_id)} if files else set()
+    for file in files:
+        if file.name not in there or run.info.status != "FINISHED":
+            client.log_artifact(run.info.run_id, str(file))
 
 
 def find(uri: str, agent: str, version: str) -> Registered | None:

@@ -1,0 +1,53 @@
+"""A bundle that a real Ollama can take: a tiny model that says one command and ends its turn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import entries
+import tiny_models
+from test_ask import parrot
+from tiny_models import CHATML
+
+from opslore import ggufheader
+from opslore.bundle import catalogue, modelfile
+from opslore.index import Index
+from opslore.release.targets import Staged
+from opslore.store import sha256
+
+SYSTEM = "You are an SRE.\nAnswer with the command."
+SAYS = ["d", "f", "Ġ-", "h"]
+VERSIONS = ["v20260101-00000001", "v20260202-00000002", "v20260303-00000003"]
+
+
+def bundle(
+    folder: Path, pieces: list[str] = SAYS, system: str = SYSTEM, endless: bool = False
+) -> Path:
+    """What `export` leaves: GGUF, Modelfile, index, catalogue, settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if endless:
+        tiny_models.llama(folder / "model.gguf")
+    else:
+        parrot(folder / "model.gguf", pieces)
+    index = Index(
+        [
+            entries.made("NodeDiskFull", "the filesystem of the node is almost full", "df -h"),
+            entries.made("NodeLoadHigh", "the load average is far above normal", "uptime -p"),
+        ]
+    )
+    index.write(folder)
+    known = catalogue.build(entry.answer for entry in index.entries)
+    (folder / "catalogue.json").write_text(known.model_dump_json())
+    (folder / "settings.json").write_text(json.dumps({"system_prompt": system, "entries": 2}))
+    template = ggufheader.template(folder / "model.gguf")
+    assert template == CHATML
+    parameters = {"num_ctx": 1024, "temperature": 0.0, "num_predict": 24}
+    text = modelfile.render("model.gguf", template, system, modelfile.stops(template), parameters)
+    (folder / "Modelfile").write_text(text)
+    return folder
+
+
+def staged(files: Path, version: str, agent: str = "parrot") -> Staged:
+    """The release that a bundle's folder is."""
+    return Staged(agent, version, files, uri=str(files), sha256=sha256(files / "model.gguf"))
