@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install demo test test-fast check docs bench-quality bench-parse clean
+.PHONY: help install image demo test test-fast check docs bench-quality bench-parse clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,9 @@ bench-quality: install ## scores on the example and on the shared OpenShift runb
 
 bench-parse: install ## seconds to parse real and generated runbooks
 	$(BIN)/python -m tests.bench.parse
+
+image: install ## pack the import Job's image as an OCI archive, without a container engine
+	$(BIN)/python deploy/image/build.py build/opslore-image.tar
 
 clean: ## delete what the steps made (not the virtual environment)
 	rm -rf runs
