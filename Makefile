@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install servers demo test test-fast check docs bench-quality bench-parse parity clean
+.PHONY: help install servers image demo test test-fast check docs bench-quality bench-parse parity clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ bench-parse: install ## seconds to parse real and generated runbooks
 
 parity: install ## the example's model as trained, in llama.cpp and in a live Ollama (last line: JSON)
 	$(BIN)/python -m tests.bench.parity
+
+image: install ## pack the import Job's image as an OCI archive, without a container engine
+	$(BIN)/python deploy/image/build.py build/opslore-image.tar
 
 clean: ## delete what the steps made (not the virtual environment)
 	rm -rf runs
