@@ -45,19 +45,61 @@ def install(release_files: Path, target: Path, version: str) -> None:
             under this name has other contents.
         ServerError: the target is full, read-only or not ours to write.
     """
+    stage(release_files, target, version)
+    move(target, aim(version))
+
+
+def stage(release_files: Path, target: Path, version: str) -> None:
+    """Copy a release below `target/versions`; `target/current` stays where it is.
+
+    Arguments and errors are those of `install`.
+    """
     checked(version)
     names = _files(release_files)
     kept = target / "versions" / version
     with _explained(target):
         _refuse_target(target)
-        if _is_installed(release_files, names, kept) and _points(target, version):
+        if _is_installed(release_files, names, kept):
             return
         kept.parent.mkdir(parents=True, exist_ok=True)
         with lock.held(target / ".lock"):
             if not _is_installed(release_files, names, kept):
                 _copy(release_files, names, kept)
-            if not _points(target, version):
-                _switch(target, version)
+
+
+def aim(version: str) -> str:
+    """What `target/current` says when it points to a version."""
+    return f"versions/{checked(version)}"
+
+
+def now(target: Path) -> str | None:
+    """What `target/current` says, letter by letter; None when there is no such link."""
+    link = target / CURRENT
+    return os.readlink(link) if link.is_symlink() else None
+
+
+def move(target: Path, state: str | None) -> None:
+    """Let `target/current` say something else, in one step; None takes the link away.
+
+    Raises:
+        MissingInput: it would point to a version that is not there.
+        ConfigError: `current` is no link, so it is not ours.
+        ServerError: the target is read-only or not ours to write.
+    """
+    with _explained(target):
+        _refuse_target(target)
+        if now(target) == state:
+            return
+        if state is not None and state.startswith("versions/") and not (target / state).is_dir():
+            raise MissingInput(
+                f"deploy: {target / state} is not there", hint="run `opslore deploy AGENT.yaml`"
+            )
+        with lock.held(target / ".lock"):
+            if state is None:
+                (target / CURRENT).unlink(missing_ok=True)
+                sync(target)
+            else:
+                _switch(target, state)
 
 
 def current(target: Path) -> str:
@@ -119,10 +161,6 @@ def _is_installed(release_files: Path, names: list[str], kept: Path) -> bool:
     return True
 
 
-def _points(target: Path, version: str) -> bool:
-    return current(target) == version
-
-
 def _copy(release_files: Path, names: list[str], kept: Path) -> None:
     needed = sum((release_files / name).stat().st_size for name in names)
     free = shutil.disk_usage(kept.parent).free
@@ -151,11 +189,11 @@ def _copy(release_files: Path, names: list[str], kept: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _switch(target: Path, version: str) -> None:
+def _switch(target: Path, state: str) -> None:
     # A rename over the old link is atomic; `ln -sf` unlinks first and leaves a gap.
     fresh = target / f".{CURRENT}.tmp"
     fresh.unlink(missing_ok=True)
-    fresh.symlink_to(Path("versions") / version, target_is_directory=True)
+    fresh.symlink_to(state, target_is_directory=True)
     fresh.replace(target / CURRENT)
     sync(target)
 
