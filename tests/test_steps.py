@@ -32,7 +32,7 @@ from opslore.cards import (
 )
 from opslore.config import Agent
 from opslore.errors import GateFailed, IntegrityError, MissingInput
-from opslore.release import issue
+from opslore.release import issue, rollout
 
 SETTINGS: dict[str, Any] = {
     "name": "tiny",
@@ -168,7 +168,7 @@ def test_a_second_run_makes_nothing_anew(here: World) -> None:
         ({"evaluate": {"max_tokens": 9}}, [Corpus, Dataset, Adapter]),
         ({"prepare": {"seed": 1}}, [Corpus]),
         ({"system_prompt": "Other."}, [Corpus]),
-        ({"deploy": [{"path": "out"}]}, KINDS),
+        ({"deploy": [{"kind": "folder", "path": "out"}]}, KINDS),
         ({"publish": {"registry": "sqlite:///other.db"}}, KINDS),
     ],
     ids=["train", "export", "evaluate", "max_tokens", "prepare", "system", "deploy", "publish"],
@@ -228,6 +228,11 @@ def test_another_commit_around_the_same_runbook_is_the_same_corpus(
     assert steps.collect(settings()).id != known
 
 
+def _names(agent: Agent) -> list[str]:
+    """What names the release: the agent file's targets, the registry, the store."""
+    return [target.name for target in rollout.targets(agent, steps.store_of(agent))]
+
+
 @pytest.fixture(scope="module")
 def released(ran: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("released") / "world"
@@ -274,10 +279,10 @@ class TestRelease:
         assert again.model_sha256 == lost.model_sha256
 
     def test_a_folder_gets_the_release_once(self, released: World) -> None:
-        agent = settings(deploy=[{"path": "served"}])
+        agent = settings(deploy=[{"kind": "folder", "path": "served"}])
         release = released.card(Release)
         first = steps.deploy(agent, release)
-        assert first.targets == ["served"]
+        assert first.targets == _names(agent)
         current = released.folder / "served" / "current"
         names = sorted(p.name for p in current.iterdir())
         assert set(issue.SHIPPED) <= set(names)
@@ -289,9 +294,10 @@ class TestRelease:
 
     def test_without_targets_nothing_leaves_the_store(self, released: World) -> None:
         before = set(state(released.folder))
-        assert steps.deploy(settings(), released.card(Release)).targets == []
+        assert steps.deploy(settings(), released.card(Release)).targets == _names(settings())
         assert all(
-            name.startswith("runs/tiny/deploy") for name in set(state(released.folder)) - before
+            name.startswith(("runs/tiny/deploy", "runs/tiny/current", "runs/tiny/.current"))
+            for name in set(state(released.folder)) - before
         )
 
     def test_a_tampered_archive_is_not_deployed(self, released: World) -> None:
@@ -300,11 +306,8 @@ class TestRelease:
         whole = packed.read_bytes()
         try:
             packed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-            with pytest.raises(
-                IntegrityError, match=r"not the archive that was published"
-            ) as error:
-                steps.deploy(settings(deploy=[{"path": "elsewhere"}]), release)
-            assert error.value.hint == "run `opslore publish AGENT.yaml` again"
+            with pytest.raises(IntegrityError, match=issue.MODEL):
+                steps.deploy(settings(deploy=[{"kind": "folder", "path": "elsewhere"}]), release)
         finally:
             packed.write_bytes(whole)
         assert not (released.folder / "elsewhere").exists()

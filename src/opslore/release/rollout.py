@@ -36,7 +36,7 @@ def target(agent: Agent, section: config_deploy.Target) -> Target:
     if isinstance(section, config_deploy.Folder):
         from opslore.release.foldertarget import FolderTarget
 
-        return FolderTarget(section)
+        return FolderTarget(Path(section.path))
     if isinstance(section, config_deploy.Values):
         from opslore.release.values import Values
 
