@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from opslore import store
 from opslore.config import Agent
-from opslore.errors import IntegrityError
-from opslore.release import counter
+from opslore.errors import IntegrityError, ServerError
+from opslore.release import counter, lock
 from opslore.release.signing import Verified
 
 ONE, TWO, THREE = "v20260131-0123abcd", "v20260214-89abcdef", "v20260301-00000003"
@@ -85,6 +86,60 @@ def test_four_publishers_at_once(tmp_path: Path) -> None:
         assert worker.exitcode == 0
     numbers = [counter.next(tmp_path, f"v20260101-{n:08x}") for n in range(20)]
     assert sorted(numbers) == list(range(1, 21))
+
+
+class Pointers:
+    """A shared store on this disk that compares before it writes, as a bucket's If-Match does."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.lost = 0
+
+    def pointer(self, name: str) -> str | None:
+        path = self.root / name
+        return path.read_text().strip() if path.is_file() else None
+
+    def point(self, name: str, text: str, expected: str | None) -> None:
+        with lock.held(self.root / ".lock"):
+            if self.pointer(name) != expected:
+                raise ServerError("another run moved it", retryable=True)
+            store.write(self.root / name, text + "\n")
+
+
+def publish_shared(root: str, first: int) -> None:
+    for n in range(first, first + 5):
+        counter.shared(Pointers(Path(root)), f"v20260101-{n:08x}")
+
+
+def test_four_machines_and_one_store(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=publish_shared, args=(str(tmp_path), 5 * n)) for n in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    before = (tmp_path / "counter").stat().st_mtime_ns
+    found = [counter.shared(Pointers(tmp_path), f"v20260101-{n:08x}") for n in range(20)]
+    assert sorted(found) == list(range(1, 21))
+    assert (tmp_path / "counter").stat().st_mtime_ns == before, "a re-run writes nothing"
+
+
+def test_a_shared_store_that_does_not_answer(tmp_path: Path) -> None:
+    class Gone(Pointers):
+        def point(self, name: str, text: str, expected: str | None) -> None:
+            self.lost += 1
+            raise ServerError("503", retryable=True)
+
+    gone = Gone(tmp_path)
+    with pytest.raises(ServerError, match="503"):
+        counter.shared(gone, ONE)
+    assert gone.lost == counter.RACES, "every wait is bounded"
+    (tmp_path / "counter").write_text("<html>")
+    with pytest.raises(IntegrityError, match="no release numbers"):
+        counter.shared(Pointers(tmp_path), ONE)
 
 
 def test_newer_releases_are_accepted(state: Path) -> None:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import release_world
 from release_world import ADAPTERS, MODEL, VERSION, World, base, built, world  # noqa: F401
 
 from opslore.errors import ConfigError, IntegrityError, MissingInput
-from opslore.release import archive, keys, papers, signing
+from opslore.release import archive, counter, keys, papers, signing
 from opslore.release.listing import CARD, EVALUATION, RELEASE, SIGNATURE
 
 
@@ -372,6 +373,28 @@ def test_tampered_papers_are_not_kept(signed: World) -> None:
     assert (signed.folder / CARD).read_bytes() == right
 
 
+def test_a_replay(signed: World, tmp_path: Path) -> None:
+    """The older release, as it was signed, in the place of the newer one that is deployed."""
+    later = "v20260214-89abcdef"
+    newer = World(signed.root, signed.folder.with_name(later), signed.agent, dict(signed.archives))
+    newer.folder.mkdir()
+    for name in signed.archives:
+        shutil.copy(signed.folder / name, newer.folder / name)
+    newer.papers(2, release_world.cards(seed="later"), later)
+    signing.sign(newer.folder, newer.agent)
+    state = counter.place(signed.agent)
+    with counter.accepted(state, signing.verify(newer.folder, newer.agent, later)):
+        pass
+    shutil.rmtree(newer.folder)
+    shutil.copytree(signed.folder, newer.folder)
+    replayed = signing.verify(newer.folder, newer.agent)
+    with pytest.raises(IntegrityError, match=f"{VERSION} is release 1 of sre, older than {later}"):
+        counter.accept(state, replayed)
+    with pytest.raises(IntegrityError, match=f"this is {VERSION}, and {later} was asked for"):
+        signing.verify(newer.folder, newer.agent, later)
+    counter.accept(state, replayed, rollback=True)
+
+
 # Keys.
 
 
@@ -387,16 +410,26 @@ def test_a_key_that_others_may_read(
     assert caught.value.hint.startswith(f"chmod 600 {path}")
 
 
-def test_revoked_permissions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Not below tmp_path, whose parents nobody else may enter.
-    path = release_world.key(world.root / "key.pem")
-    path.chmod(0)
-    for folder in [world.root, *world.root.parents][:4]:
-        folder.chmod(folder.stat().st_mode | 0o055)
-    monkeypatch.setenv("OPSLORE_SIGNING_KEY", str(path))
-    with release_world.nobody(), pytest.raises(ConfigError, match="Permission denied") as caught:
-        keys.private()
+def test_revoked_permissions(monkeypatch: pytest.MonkeyPatch) -> None:
+    # tmp_path is closed to other users, so that another user cannot even look at it.
+    with tempfile.TemporaryDirectory() as room:
+        Path(room).chmod(0o755)
+        path = release_world.key(Path(room) / "key.pem")
+        path.chmod(0)
+        monkeypatch.setenv("OPSLORE_SIGNING_KEY", str(path))
+        with release_world.nobody(), pytest.raises(ConfigError, match="Permission den") as caught:
+            keys.private()
     assert "OPSLORE_SIGNING_KEY" in caught.value.hint
+
+
+def test_no_place_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as room:
+        Path(room).chmod(0o755)
+        monkeypatch.delenv("OPSLORE_SIGNING_KEY", raising=False)
+        monkeypatch.setenv("XDG_CONFIG_HOME", room)
+        with release_world.nobody(), pytest.raises(ConfigError, match="cannot make a signing key"):
+            keys.private()
+        assert list(Path(room).iterdir()) == []
 
 
 def test_an_encrypted_key(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

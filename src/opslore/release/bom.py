@@ -17,6 +17,7 @@ from opslore.errors import MissingExtra
 from opslore.release import provenance
 from opslore.release.facts import Facts
 from opslore.release.notices import APACHE, GEMMA, UNKNOWN
+from opslore.store import VERSION
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -154,8 +155,8 @@ def _packages() -> tuple[Component, dict[str, Component], Mapping[str, list[str]
 
     edges = _closure("opslore")
     found = {}
-    for name in edges:
-        version = metadata.version(name)
+    for name in edges or {"opslore": []}:
+        version = VERSION if name == "opslore" else metadata.version(name)
         part = _part("library", name, "", f"python:{name}", version)
         part.purl = PackageURL("pypi", name=name, version=version)
         found[name] = part
@@ -168,6 +169,8 @@ def _closure(root: str) -> dict[str, list[str]]:
     from packaging.utils import canonicalize_name
 
     edges: dict[str, list[str]] = {}
+    if not _installed(root):  # running from its source folder; nothing says what it needs
+        return edges
     waiting: list[tuple[str, frozenset[str]]] = [(canonicalize_name(root), frozenset())]
     seen = set(waiting)
     while waiting:

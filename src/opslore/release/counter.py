@@ -12,13 +12,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import Field, ValidationError
 
 from opslore.cards import Record
 from opslore.config import Agent
-from opslore.errors import IntegrityError
+from opslore.errors import IntegrityError, ServerError
 from opslore.release import lock
 from opslore.release.listing import RELEASE, Listing
 from opslore.release.signing import Verified
@@ -27,6 +27,9 @@ from opslore.store import write
 R = TypeVar("R", bound=Record)
 
 COUNTER = "counter.json"
+
+RACES = 16
+"""Times that another publisher may be faster before we give up."""
 
 Number = Annotated[int, Field(ge=1)]
 
@@ -80,6 +83,45 @@ def next(home: Path, version: str) -> int:
         fresh = known.given(version)
         if fresh != there:
             write(path, fresh.model_dump_json(indent=2) + "\n")
+    return fresh.versions[version]
+
+
+class Pointers(Protocol):
+    """A store that several machines share: small texts that move only from what was expected."""
+
+    def pointer(self, name: str) -> str | None:
+        """What a pointer says, None when it was never set."""
+
+    def point(self, name: str, text: str, expected: str | None) -> None:
+        """Move it if it still says what is expected, else a retryable ServerError."""
+
+
+def shared(store: Pointers, version: str) -> int:
+    """`next` for a store that several machines publish to: the numbers are its pointer `counter`.
+
+    Raises:
+        IntegrityError: what the pointer says was damaged.
+        ServerError: the store does not answer, or others were faster again and again.
+    """
+    for turn in range(RACES):
+        text = store.pointer("counter")
+        try:
+            known = Numbers.model_validate_json(text) if text else Numbers()
+        except ValidationError as error:
+            raise IntegrityError(
+                f"the store's pointer `counter` says {text!r}, which are no release numbers",
+                hint="put back what it said before; a lost number could let a replay pass",
+            ) from error
+        fresh = known.given(version)
+        if fresh is known:
+            break
+        try:
+            store.point("counter", fresh.model_dump_json(), text)
+            break
+        except ServerError as error:
+            # Whoever was faster has moved it; then the next turn reads another text.
+            if not error.retryable or turn == RACES - 1:
+                raise
     return fresh.versions[version]
 
 
