@@ -24,9 +24,6 @@ ADAPTERS, MODEL = "adapters.tar.gz", "ollama-model.tar.gz"
 SHIPPED = ["model.gguf", "Modelfile", "catalogue.json", "index.jsonl", "settings.json"]
 """What a bundle holds, and what its archive carries."""
 
-NUMBERS = "numbers"
-"""The store's pointer with the number of every version."""
-
 
 def key(home: Store, version: str, name: str) -> str:
     """Where a file of a release is kept in the store."""
@@ -55,7 +52,7 @@ def write(agent: Agent, home: Store, cards: Cards, version: str) -> dict[str, st
         ADAPTERS: archive.pack(weights, names, room / ADAPTERS),
         MODEL: archive.pack(home.path(bundle), SHIPPED, room / MODEL),
     }
-    papers.write(room, agent, cards, version, _number(home, version), archives)
+    papers.write(room, agent, cards, version, counter.shared(home, version), archives)
     if home.bucket is not None and not (room / SIGNATURE).is_file():
         # Published by another machine: its signature counts, ours would be another one.
         with suppress(MissingInput):
@@ -94,20 +91,3 @@ def fetched(home: Store, version: str) -> Path:
 
 def _pick(cards: Cards) -> tuple[Adapter, Bundle]:
     return cards[2], cards[3]
-
-
-def _number(home: Store, version: str) -> int:
-    """The number of a version in its store: the one it has, or the next."""
-    said = home.pointer(NUMBERS)
-    try:
-        there = counter.Numbers.model_validate_json(said or "{}")
-    except ValidationError as error:
-        raise IntegrityError(
-            f"{home.uri(f'{home.agent}/{NUMBERS}')}: not the numbers of releases",
-            hint="move it away: the numbers are read from the releases again",
-        ) from error
-    known = counter.Numbers(versions={**counter.published(home.home), **there.versions})
-    fresh = known.given(version)
-    if fresh != there:
-        home.point(NUMBERS, fresh.model_dump_json(), said)
-    return fresh.versions[version]

@@ -80,8 +80,8 @@ def _put_back(moved: Sequence[tuple[Target, str | None]], cause: BaseException) 
         try:
             if target.now() != before:
                 target.move(before)
-        except OpsloreError as error:
-            stuck.append(f"{target.name} could not be put back to {before}: {error.message}")
+        except (OpsloreError, OSError) as error:  # one that is stuck does not keep the others
+            stuck.append(f"{target.name} could not be put back to {before}: {error}")
     if stuck:
         raise OpsloreError(
             "\n".join([str(cause), *stuck]),
