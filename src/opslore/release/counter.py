@@ -79,7 +79,7 @@ def next(home: Path, version: str) -> int:
     with lock.held(home / ".counter.lock"):
         there = _read(path, Numbers, f"rm {path}; it is made again from the releases")
         # What the releases say counts too, so that a lost counter.json gives no number twice.
-        known = Numbers(versions={**published(home), **(there.versions if there else {})})
+        known = Numbers(versions={**_published(home), **(there.versions if there else {})})
         fresh = known.given(version)
         if fresh != there:
             write(path, fresh.model_dump_json(indent=2) + "\n")
@@ -205,7 +205,7 @@ def accepted(state: Path, verified: Verified, rollback: bool = False) -> Iterato
         record(state, verified)
 
 
-def published(home: Path) -> dict[str, int]:
+def _published(home: Path) -> dict[str, int]:
     """Numbers that releases in the store have, by version; one that cannot be read has none."""
     found = {}
     for path in sorted(home.glob(f"v*/{RELEASE}")):
