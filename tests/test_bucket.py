@@ -9,18 +9,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import flow_world
 import pytest
 from between import CUT, LOST, Answer, Between, Call, between
 from obstore.store import MemoryStore
 
-from opslore import bucket, claim, mirror, s3, store
+from opslore import bucket, claim, config, mirror, s3, steps, store
 from opslore.bucket import Bucket
-from opslore.cards import Corpus, Dataset
+from opslore.cards import Bundle, Corpus, Dataset
 from opslore.errors import ConfigError, IntegrityError, MissingInput, OpsloreError, ServerError
 from opslore.store import NotMade, Store
 
@@ -425,6 +427,34 @@ def test_what_was_changed_in_the_bucket_is_named_and_never_used(world: World, ch
         assert str(path) in caught.value.message
 
 
+HANGING = """
+import sys
+from opslore import store
+print("asked", flush=True)
+store.opened(sys.argv[1], "sre").pointer("current")
+"""
+
+
+def test_ctrl_c_ends_the_wait_for_a_server_that_hangs(world: World) -> None:
+    asked = threading.Event()
+    ended = threading.Event()
+
+    def hang(call: Call) -> Answer | None:
+        asked.set()
+        ended.wait(60)
+        return CUT
+
+    world.proxy.rule = hang
+    process = world.run("here", HANGING)
+    assert asked.wait(60)
+    process.send_signal(signal.SIGINT)
+    before = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    ended.set()
+    assert time.monotonic() - before < 5
+    assert "KeyboardInterrupt" in err
+
+
 # Buckets, keys and servers that are not there, or not ours.
 
 
@@ -570,6 +600,44 @@ def test_caches_of_two_buckets_are_two(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert len(set(roots)) == 4
     assert {root.parent for root in roots} == {tmp_path / "stores"}
     assert list(tmp_path.iterdir()) == []
+
+
+# The steps.
+
+
+@pytest.mark.slow
+def test_the_steps_fill_a_bucket_and_a_second_machine_makes_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = flow_world.world(tmp_path / "world")
+    agent_file = folder / "tiny.yaml"
+    agent_file.write_text(f"store: {world.uri}\n{agent_file.read_text()}")
+    monkeypatch.chdir(folder)
+    agent = config.load(agent_file)
+
+    def walk() -> list[str]:
+        corpus = steps.collect(agent)
+        dataset = steps.prepare(agent, corpus)
+        adapter = steps.train(agent, dataset)
+        bundle = steps.export(agent, adapter)
+        evaluation = steps.evaluate(agent, dataset, bundle)
+        return [card.id for card in (corpus, dataset, adapter, bundle, evaluation)]
+
+    monkeypatch.setenv("OPSLORE_CACHE", str(tmp_path / "here"))
+    made = walk()
+    bundle = steps.store_of(agent).latest(Bundle)
+    weights = store.sha256(steps.store_of(agent).path(bundle) / "model.gguf")
+    assert (folder / "runs").exists() is False
+
+    monkeypatch.setenv("OPSLORE_CACHE", str(tmp_path / "there"))
+    monkeypatch.setattr(Store, "_keep", lambda *words: pytest.fail("made anew"))
+    world.proxy.forget()
+    assert walk() == made
+    assert world.writes() == []
+    home = steps.store_of(agent)
+    assert home.root == tmp_path / "there" / "stores" / home.root.name
+    assert not (home.home / "adapter").exists()  # nobody has asked for its files
+    assert store.sha256(home.path(home.latest(Bundle)) / "model.gguf") == weights
 
 
 # Archives and pointers.

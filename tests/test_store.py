@@ -142,6 +142,25 @@ def test_a_torn_card_is_named_with_what_mends_it(home: Store) -> None:
     assert "run `opslore collect AGENT.yaml` again" in caught.value.hint
 
 
+def test_a_card_in_another_ones_folder_is_refused(home: Store) -> None:
+    first, second = corpus(home, "a"), corpus(home, "b")
+    path = home.path(first) / "card.json"
+    path.write_bytes((home.path(second) / "card.json").read_bytes())
+    with pytest.raises(IntegrityError) as caught:
+        home.find(Corpus, first.id)
+    assert caught.value.message == (
+        f"{path}: the card of another folder: its id is {second.id[:16]}"
+    )
+
+
+def test_a_folder_is_a_store_and_says_where_it_is(tmp_path: Path) -> None:
+    home = store.opened(str(tmp_path / "runs"), "sre")
+    assert (home.root, home.bucket) == (tmp_path / "runs", None)
+    assert home.place == str(tmp_path / "runs")
+    assert home.unfinished() == []
+    assert not home.root.exists()
+
+
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     spans = [
         Span(file="ü\n\r\u0085\u2028.md", first=1, last=2),

@@ -85,7 +85,7 @@ class Bucket:
 
         try:
             # Not an object's HEAD: that is answered without a body, so without the reason.
-            next(iter(obstore.list(self.client, self.place.key(".there"), chunk_size=1)), None)
+            s3.asked(obstore.list(self.client, self.place.key(".there")).collect)
         except (BaseError, FileNotFoundError) as error:
             if s3.absent(error, "NoSuchBucket"):
                 return False
@@ -102,14 +102,14 @@ class Bucket:
 
         with s3.explained(self.place, key):
             try:
-                answer = obstore.get(self.client, self.place.key(key))
+                answer = s3.asked(obstore.get, self.client, self.place.key(key))
             except FileNotFoundError as error:
                 if s3.absent(error):
                     return None
                 raise
             if answer.meta["size"] > SMALL:
                 raise IntegrityError(f"{self.uri(key)}: {answer.meta['size']} bytes; not ours")
-            return Found(bytes(answer.bytes()), answer.meta["e_tag"] or "")
+            return Found(bytes(s3.asked(answer.bytes)), answer.meta["e_tag"] or "")
 
     def stat(self, key: str) -> Stat | None:
         """Size and noted digest of an object, or None."""
@@ -117,7 +117,9 @@ class Bucket:
 
         with s3.explained(self.place, key):
             try:
-                answer = obstore.get(self.client, self.place.key(key), options={"head": True})
+                answer = s3.asked(
+                    obstore.get, self.client, self.place.key(key), options={"head": True}
+                )
             except FileNotFoundError as error:
                 if s3.absent(error):
                     return None
@@ -131,28 +133,27 @@ class Bucket:
         from obstore.exceptions import BaseError
 
         cut = len(self.place.key(""))
-        found: dict[str, int] = {}
         try:
-            for page in obstore.list(self.client, self.place.key(prefix), chunk_size=1000):
-                found |= {item["path"][cut:]: item["size"] for item in page}
+            listed = s3.asked(obstore.list(self.client, self.place.key(prefix)).collect)
         except (BaseError, FileNotFoundError) as error:
             if s3.absent(error, "NoSuchBucket"):
                 return {}
             raise s3.explanation(self.place, prefix, error) from error
-        return found
+        return {item["path"][cut:]: item["size"] for item in listed}
 
     def put(self, key: str, data: bytes) -> None:
         """Write a small object over whatever is there."""
         import obstore
 
-        digest = hashlib.sha256(data).hexdigest()
+        note = {"sha256": hashlib.sha256(data).hexdigest()}
         with s3.explained(self.place, key):
-            obstore.put(
-                self.client, self.place.key(key), data, attributes={"sha256": digest}, mode=None
-            )
+            s3.asked(obstore.put, self.client, self.place.key(key), data, attributes=note)
 
     def swap(self, key: str, data: bytes, etag: str | None) -> str | None:
         """Write a small object only if it is still the one with this etag (None: not there).
+
+        It is as strict as the server: Amazon and MinIO compare and write in one step, versitygw
+        1.7 does so with `--concurrency 1` only.
 
         Returns:
             The new etag, or None when somebody else was first: read again and decide.
@@ -163,7 +164,7 @@ class Bucket:
         mode: Any = "create" if etag is None else {"e_tag": etag}
         with s3.explained(self.place, key):
             try:
-                done = obstore.put(self.client, self.place.key(key), data, mode=mode)
+                done = s3.asked(obstore.put, self.client, self.place.key(key), data, mode=mode)
             except (AlreadyExistsError, PreconditionError):
                 return None
             except FileNotFoundError as error:
@@ -191,7 +192,8 @@ class Bucket:
         hashing = _Parts(path)
         data: Any = iter(hashing) if size > PART else next(iter(hashing), b"")
         with s3.explained(self.place, key):
-            obstore.put(
+            s3.asked(
+                obstore.put,
                 self.client,
                 self.place.key(key),
                 data,
@@ -257,7 +259,7 @@ class Bucket:
 
         with s3.explained(self.place, key):
             try:
-                obstore.delete(self.client, self.place.key(key))
+                s3.asked(obstore.delete, self.client, self.place.key(key))
             except FileNotFoundError as error:
                 if not s3.absent(error):
                     raise
@@ -266,7 +268,7 @@ class Bucket:
         """An object part by part: each request is short, is tried again alone, and has a limit."""
         import obstore
 
-        there = self.stat(key)
+        there, name = self.stat(key), self.place.key(key)
         if there is None or there.size != size:
             raise IntegrityError(
                 f"{self.uri(key)}: {there.size if there else 'no'} bytes there; {size} were written"
@@ -274,9 +276,7 @@ class Bucket:
         for start in range(0, size, PART):
             end = min(start + PART, size)
             with s3.explained(self.place, key):
-                part = bytes(
-                    obstore.get_range(self.client, self.place.key(key), start=start, end=end)
-                )
+                part = bytes(s3.asked(obstore.get_range, self.client, name, start=start, end=end))
             if len(part) != end - start:
                 raise ServerError(f"{self.uri(key)}: torn at byte {start}", retryable=True)
             yield part

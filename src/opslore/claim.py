@@ -71,8 +71,12 @@ class Claim:
         self._end.set()
         self._thread.join()
         _mine.discard(self._token)
-        if not self._lost:
+        if self._lost:
+            return
+        try:
             self._bucket.remove(self._key)
+        except OpsloreError as error:  # whatever ended the block is what a person should read
+            _logger.warning("the claim stays until it is taken over: %s", error.message)
 
     def _text(self) -> bytes:
         self._beats += 1  # another text has another etag

@@ -106,20 +106,25 @@ def _fill(bucket: Bucket, folder: Path, key: str, held: claim.Claim) -> None:
         )
 
 
-def fetch(bucket: Bucket, folder: Path, key: str, aside: Path) -> None:
+def fetch(bucket: Bucket, folder: Path, key: str, aside: Path, replace: bool = False) -> None:
     """Download a card's folder: every file checked, the whole of it in place in one step.
 
     Args:
         bucket: where from.
-        folder: where to; whatever lies there gives way once the new one is whole.
+        folder: where to; a folder without a card gives way once the new one is whole.
         key: `{agent}/{kind}/{id16}`.
         aside: folder for what is not what its digest says.
+        replace: a folder with a card gives way too, because another machine's is used.
 
     Raises:
         IntegrityError: a file is missing, torn or changed; nothing is put in place.
     """
-    there = bucket.get(f"{key}/{CARD}")
     files = _files(bucket, key)
+    if (there := bucket.get(f"{key}/{CARD}")) is None:
+        raise IntegrityError(
+            f"{bucket.uri(f'{key}/{CARD}')} is gone: the folder is not whole, or not any more",
+            hint="run the step again",
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(prefix=".fetching-", dir=folder.parent))
     try:
@@ -133,18 +138,15 @@ def fetch(bucket: Bucket, folder: Path, key: str, aside: Path) -> None:
             )
         for name, entry in files.files.items():
             bucket.load(f"{key}/{name}", fresh / name, entry.size, entry.sha256, aside)
-        if there is None:
-            raise IntegrityError(f"{bucket.uri(key)}: {CARD} is gone; the folder is not whole")
         write(fresh / CARD, there.data)
-        if folder.exists():
+        if folder.exists() and (replace or not (folder / CARD).is_file()):
             folder.rename(room / "old")
         try:
             fresh.rename(folder)
         except OSError as error:  # another process of this machine was first: the same bytes
             if not (folder / CARD).is_file():
-                raise OpsloreError(
-                    f"cannot move to {folder}: {os.strerror(error.errno or 0)}"
-                ) from (error)
+                reason = os.strerror(error.errno or 0)
+                raise OpsloreError(f"cannot move to {folder}: {reason}") from error
         sync(folder.parent)
     finally:
         shutil.rmtree(room, ignore_errors=True)

@@ -10,17 +10,22 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from opslore.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -98,12 +103,15 @@ def connect(where: Place) -> S3Store:
         )
     from obstore.store import S3Store
 
-    config = {
+    config: dict[str, str | bool] = {
         "access_key_id": os.environ[KEYS[0]],
         "secret_access_key": os.environ[KEYS[1]],
         "region": where.region,
-        # The server compares each part with its digest, besides the signature over the part.
+        # The server compares each part with its digest, besides the signature over the part;
+        # nothing in the environment can take that away.
         "checksum_algorithm": "SHA256",
+        "skip_signature": False,
+        "unsigned_payload": False,
     }
     if token := os.environ.get("AWS_SESSION_TOKEN"):
         config["session_token"] = token
@@ -164,6 +172,23 @@ def create(where: Place, client: S3Store) -> None:
         f"{where.uri()}: there is no such bucket, and it cannot be made with these keys: {code}",
         hint=f"let somebody who may do it run: {where.make()}",
     )
+
+
+def asked(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Wait for a call of the client so that Ctrl-C and SIGTERM end the wait at once.
+
+    The client hears no signal until its own limits are over, two minutes later.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call(*args, **kwargs))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.result()
 
 
 @contextmanager

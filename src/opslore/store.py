@@ -286,7 +286,7 @@ class Store(Shelf):
         data = there.data if there else mirror.push(self.bucket, folder, key)
         if data == ours:
             return card
-        mirror.fetch(self.bucket, folder, key, self._aside)
+        mirror.fetch(self.bucket, folder, key, self._aside, replace=True)
         return self._read(type(card), data, self.bucket.uri(f"{key}/{mirror.CARD}"))
 
     def _point(self, card: Card) -> None:

@@ -564,3 +564,31 @@ def test_importing_the_room_does_not_import_mlflow() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_every_score_has_its_bars_under_the_names_of_the_summary() -> None:
+    from opslore.cards import Evaluation, Score
+    from opslore.evaluation.scores import summary
+    from opslore.release import record
+
+    def score(column: str, split: str, name: str, value: float) -> Score:
+        low, high = value - 0.1, value + 0.1
+        return Score(
+            name=name, column=column, split=split, right=1, n=2, value=value, low=low, high=high
+        )
+
+    scores = [
+        score(column, split, name, 0.2 + number / 20)
+        for number, (column, split, name) in enumerate(record.HEADLINES)
+    ]
+    scores.append(score("tuned", "s1", "equivalent:chat", 0.75))
+    evaluation = Evaluation(
+        id="e", uri="", created="", made_with="", passed=True, headline="", scores=scores, gates=[]
+    )
+    bars = record.bars(scores)
+    for name, value in summary(evaluation).items():
+        if name not in ("S1_low", "unsafe"):
+            assert bars[f"{name}.low"] < value < bars[f"{name}.high"]
+    assert bars["tuned/s1/equivalent:chat"] == 0.75
+    assert bars["tuned/s1/equivalent:chat.high"] == 0.85
+    assert len(bars) == 3 * len(scores) + 2 * len(record.HEADLINES)

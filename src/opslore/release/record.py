@@ -55,7 +55,6 @@ def register(
         "opslore.agent": agent.name,
         "opslore.runbook_commit": corpus.commit,
         "opslore.runbook": corpus.digest,
-        "opslore.corpus": corpus.digest,
         "opslore.dataset": dataset.digest,
         "opslore.gguf": bundle.gguf_sha256,
         "opslore.evaluation": evaluation.id,

@@ -199,18 +199,23 @@ def _run(client: MlflowClient, agent: str, version: str, artifact_root: str | No
             _logger.info("completing the unfinished registration of %s %s", agent, version)
         return found
     made = client.create_run(experiment_id, tags={VERSION_TAG: version}, run_name=version)
-    # A call whose answer was lost is sent again by the client, and so is made twice.
-    first = _oldest(client, experiment_id, version)
-    if first is None or first.info.run_id == made.info.run_id:
-        return made
-    client.delete_run(made.info.run_id)
+    # A call whose answer was lost is sent again by the client: two runs with one start time.
+    first = _oldest(client, experiment_id, version) or made
+    for other in _runs(client, experiment_id, version):
+        same_call = other.info.start_time == made.info.start_time
+        if same_call and other.info.run_id != first.info.run_id:
+            client.delete_run(other.info.run_id)
     return first
 
 
 def _oldest(client: MlflowClient, experiment_id: str, version: str) -> Any:
-    found = client.search_runs([experiment_id], f"tags.\"{VERSION_TAG}\" = '{version}'")
     # Two publishers of one server may both have made a run; everybody then agrees on the first.
+    found = _runs(client, experiment_id, version)
     return min(found, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+
+
+def _runs(client: MlflowClient, experiment_id: str, version: str) -> list[Any]:
+    return list(client.search_runs([experiment_id], f"tags.\"{VERSION_TAG}\" = '{version}'"))
 
 
 def _log(
