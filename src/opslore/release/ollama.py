@@ -100,7 +100,7 @@ class OllamaTarget:
         """The version that `NAME:latest` is; empty when there is none, or opslore knows it not."""
         with Client(self.url) as client:
             tags = client.tags()
-        state = tags.get(f"{self.model}:{LATEST}")
+        state = tags.get(f"{self.model}:{LATEST}", "none")
         return max((tag for tag in self._tags(tags, state) if VERSION.fullmatch(tag)), default="")
 
     def versions(self) -> list[str]:
