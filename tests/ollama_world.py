@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import entries
+import numpy as np
 import tiny_models
-from test_ask import parrot
+from test_ask import WIDTH, parrot
 from tiny_models import CHATML
 
 from opslore import ggufheader
@@ -51,3 +53,24 @@ def bundle(
 def staged(files: Path, version: str, agent: str = "parrot") -> Staged:
     """The release that a bundle's folder is."""
     return Staged(agent, version, files, uri=str(files), sha256=sha256(files / "model.gguf"))
+
+
+def speaks_json(path: Path) -> None:
+    """Let a parrot begin its sentence after a quote too, so that it can say it inside JSON.
+
+    Which quote is the value's, the schema knows: elsewhere it leaves the first word no room.
+    """
+    header = ggufheader.read(path)
+    words = header.get("tokenizer.ggml.tokens")
+    with path.open("r+b") as file:
+
+        def row(tensor: str, word: str) -> tuple[int, np.ndarray[Any, np.dtype[np.float32]]]:
+            offset = header.tensors[tensor].offset + words.index(word) * WIDTH * 4
+            file.seek(offset)
+            return offset, np.frombuffer(file.read(WIDTH * 4), dtype="<f4")
+
+        offset, first = row("output.weight", SAYS[0])
+        for quote in ('"', 'Ġ"'):
+            first = first + row("token_embd.weight", quote)[1]
+        file.seek(offset)
+        file.write(first.astype("<f4").tobytes())

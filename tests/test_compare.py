@@ -152,6 +152,7 @@ def test_a_damaged_line_is_named(mine: Agent) -> None:
 def in_ollama(mine: Agent, ollama_server: str) -> tuple[Agent, Contender]:
     """The agent's bundle, deployed under a version, and the agent that says where."""
     found = answer.shipped(steps.store_of(mine))
+    ollama_world.speaks_json(found.folder / "model.gguf")
     template = ollama_world.CHATML
     text = modelfile.render(
         "model.gguf",

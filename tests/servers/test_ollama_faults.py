@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -287,11 +288,11 @@ def test_an_answer(faults: Faults) -> None:
     faults.on("POST /api/chat", lines(piece("ku", -0.2), piece("be", -0.4), DONE))
     with Server("a:b", url=faults.url, threads=1) as server:
         assert server.context == 64
-        reply = server.chat(TURNS, max_tokens=5, format={"type": "object"})
+        reply = server.chat(TURNS, max_tokens=5)
     assert (reply.text, reply.stopped, reply.tokens) == ("kube", True, 3)
     assert reply.confidence == pytest.approx(0.7408, abs=1e-4)
     (sent,) = faults.bodies("POST /api/chat")
-    assert sent["format"] == {"type": "object"}
+    assert "format" not in sent
     assert sent["truncate"] is False
     assert sent["options"] == {
         "temperature": 0,
@@ -301,6 +302,18 @@ def test_an_answer(faults: Faults) -> None:
         "num_predict": 5,
         "num_thread": 1,
     }
+
+
+def test_confidence_in_json_is_that_of_the_value(faults: Faults) -> None:
+    """Braces and keys do not count; a token that holds one letter of the value does."""
+    said = [piece('{"', -9), piece("command", -8), piece('": "d', -0.3), piece("f -h", -0.1)]
+    faults.on("POST /api/chat", lines(*said, piece('"}', -7), DONE))
+    with Server("a:b", url=faults.url) as server:
+        limit = {"type": "object"}
+        assert server.chat(TURNS, format=limit).confidence == pytest.approx(0.8187, abs=1e-4)
+        assert faults.bodies("POST /api/chat")[0]["format"] == limit
+        faults.on("POST /api/chat", lines(piece("no json", -0.1), DONE))
+        assert math.isnan(server.chat(TURNS, format={}).confidence)
 
 
 def test_an_answer_that_was_cut_did_not_stop(faults: Faults) -> None:

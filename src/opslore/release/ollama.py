@@ -100,7 +100,7 @@ class OllamaTarget:
         """The version that `NAME:latest` is; empty when there is none, or opslore knows it not."""
         with Client(self.url) as client:
             tags = client.tags()
-        state = tags.get(f"{self.model}:{LATEST}")
+        state = tags.get(f"{self.model}:{LATEST}", "none")
         return max((tag for tag in self._tags(tags, state) if VERSION.fullmatch(tag)), default="")
 
     def versions(self) -> list[str]:
@@ -157,7 +157,7 @@ class OllamaTarget:
         manifest = folder / source.partition(":")[2]
         try:
             # A path of another machine may exist on this one; the digest tells them apart.
-            if sha256(manifest) != state or manifest.stat().st_uid != os.geteuid():
+            if sha256(manifest) != state or os.geteuid() not in (0, manifest.stat().st_uid):
                 return None
         except OSError:
             return None
@@ -222,7 +222,11 @@ def _rename(folder: Path, source: str) -> None:
             file.write((folder / source).read_bytes())
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod((folder / source).stat().st_mode & 0o777)
+        # The server fills the same file when somebody calls its own copy.
+        found = (folder / source).stat()
+        temporary.chmod(found.st_mode & 0o777)
+        if os.geteuid() == 0:
+            os.chown(temporary, found.st_uid, found.st_gid)
         temporary.replace(folder / LATEST)
         sync(folder)
     finally:

@@ -26,6 +26,7 @@ HOME = "http://127.0.0.1:11434"
 REPEATED = 30
 """Equal pieces in a row after which Ollama ends a reply without a word (llm/llama_server.go)."""
 
+_VALUE = re.compile(r'\s*\{\s*"[^"]*"\s*:\s*"(?P<value>(?:[^"\\]|\\.)*)"', re.DOTALL)
 _PARAMETER = re.compile(r"(\S+)\s+(.*)")
 
 
@@ -98,6 +99,9 @@ class Server:
     ) -> Reply:
         """Answer one conversation, greedily; `format` is a JSON schema that limits the reply.
 
+        With a schema the confidence is that of the value alone: a model that was never trained to
+        write JSON finds every brace unlikely, and says nothing about the answer by that.
+
         Raises:
             ConfigError: a GBNF grammar, which Ollama does not take.
             DataError: prompt and reply do not fit the context.
@@ -146,12 +150,12 @@ class Server:
     def _answer(self, path: str, request: dict[str, Any], max_tokens: int) -> Reply:
         started = time.perf_counter()
         pieces: list[str] = []
-        logs: list[float] = []
+        tokens: list[tuple[str, float]] = []
         end: dict[str, Any] | None = None
         try:
             for line in self.client.stream(path, request):
                 pieces.append(_text(line))
-                logs += [token["logprob"] for token in line.get("logprobs") or []]
+                tokens += [(t["token"], t["logprob"]) for t in line.get("logprobs") or []]
                 end = line if line.get("done") else None
         except ServerError as error:
             raise self._overflow(error) or error from error
@@ -165,8 +169,9 @@ class Server:
         read = int((end or {}).get("prompt_eval_count", 0))
         if self.context and read + made > self.context:
             raise self._too_long(f"need {read + made} tokens")
-        confidence = math.exp(sum(logs) / len(logs)) if logs else math.nan
         stopped = end is not None and end.get("done_reason") == "stop"
+        logs = _inside(tokens) if "format" in request else [log for _, log in tokens]
+        confidence = math.exp(sum(logs) / len(logs)) if logs else math.nan
         return Reply("".join(pieces), stopped, made, seconds, confidence)
 
     def _overflow(self, error: ServerError) -> DataError | None:
@@ -220,6 +225,19 @@ def _text(line: Mapping[str, Any]) -> str:
     return str(
         message.get("content", "") if isinstance(message, dict) else line.get("response", "")
     )
+
+
+def _inside(tokens: Sequence[tuple[str, float]]) -> list[float]:
+    """Log probabilities of the tokens that hold a piece of the first text value of an object."""
+    found = _VALUE.match("".join(token for token, _ in tokens))
+    if found is None:
+        return []
+    logs, at = [], 0
+    for token, log in tokens:
+        if at < found.end("value") and at + len(token) > found.start("value"):
+            logs.append(log)
+        at += len(token)
+    return logs
 
 
 def _stuttered(pieces: Sequence[str]) -> bool:
