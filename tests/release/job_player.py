@@ -60,7 +60,8 @@ class Player:
         namespace, title = raw["metadata"]["namespace"], raw["metadata"]["name"]
         outcome = self.program(raw["spec"]["template"]["spec"]["containers"][0]["args"])
         if outcome.gone:
-            BatchV1Api(self.api).delete_namespaced_job(title, namespace)
+            policy = {"propagation_policy": "Background"}
+            BatchV1Api(self.api).delete_namespaced_job(title, namespace, **policy)
             return
         pod = f"{title[:56]}-{len(self.seen)}"
         self.logs[pod] = outcome.log
