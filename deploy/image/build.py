@@ -126,7 +126,11 @@ def closure() -> list[importlib.metadata.Distribution]:
         key = canonicalize_name(wanted.name)
         if key in found:
             continue
-        found[key] = importlib.metadata.distribution(wanted.name)
+        try:
+            found[key] = importlib.metadata.distribution(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            requirements = HERE / "requirements.txt"
+            sys.exit(f"no {wanted.name} here: pip install -r {requirements} -c constraints.txt")
         for text in found[key].requires or []:
             needed = Requirement(text)
             extras = wanted.extras or {""}

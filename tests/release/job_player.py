@@ -60,7 +60,8 @@ class Player:
         namespace, title = raw["metadata"]["namespace"], raw["metadata"]["name"]
         outcome = self.program(raw["spec"]["template"]["spec"]["containers"][0]["args"])
         if outcome.gone:
-            BatchV1Api(self.api).delete_namespaced_job(title, namespace)
+            policy = {"propagation_policy": "Background"}
+            BatchV1Api(self.api).delete_namespaced_job(title, namespace, **policy)
             return
         pod = f"{title[:56]}-{len(self.seen)}"
         self.logs[pod] = outcome.log
@@ -177,8 +178,10 @@ class Ollama:
     """Plays `opslore install` and `opslore point`, with the Ollama they would talk to."""
 
     def __init__(self) -> None:
-        self.models: set[str] = set()
+        self.versions: dict[str, str] = {}
         self.pointer: str | None = None
+        self.others: set[str] = set()
+        """Models that opslore did not bring."""
         self.fails: dict[str, Outcome] = {}
 
     def __call__(self, arguments: list[str]) -> Outcome:
@@ -189,21 +192,19 @@ class Ollama:
         install, point = verbs.add_parser("install"), verbs.add_parser("point")
         install.add_argument("uri")
         install.add_argument("--sha256", required=True)
+        install.add_argument("--version", required=True)
         for verb in (install, point):
             verb.add_argument("--url", required=True)
             verb.add_argument("--name", required=True)
-            verb.add_argument("--version")
         point.add_argument("--state")
         point.add_argument("--remove", action="store_true")
         told = parser.parse_args(arguments)
         if told.verb == "install":
-            self.models.add(f"{told.name}:{told.version}")
+            self.versions[told.version] = f"digest of {told.version}"
             return Outcome(log="installed\n")
-        before = self.pointer
-        state = f"{told.name}:{told.version}" if told.version else told.state
-        if state is not None and state not in self.models:
-            return Outcome(2, f"{state} is not there\n")
-        if state is not None or told.remove:
-            self.pointer = state
-        answer = json.dumps({"before": before, "now": self.pointer})
+        if told.state is not None and told.state not in {*self.versions.values(), *self.others}:
+            return Outcome(2, f"{told.state} is not there\n")
+        if told.state is not None or told.remove:
+            self.pointer = told.state
+        answer = json.dumps({"now": self.pointer, "versions": self.versions})
         return Outcome(log=f"opslore 0.1\n{answer}\nbye\n")

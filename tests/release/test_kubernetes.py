@@ -17,7 +17,7 @@ import yaml
 from release.job_player import Ollama, Outcome, Player, playing
 
 from opslore import config_deploy, progress
-from opslore.errors import ConfigError, ServerError
+from opslore.errors import ConfigError, MissingInput, ServerError
 from opslore.release import importing, kubernetes
 from opslore.release.cluster import Cluster, Conflict
 from opslore.release.targets import Staged, switch
@@ -204,36 +204,38 @@ def test_a_release_is_installed_once_then_pointed_to(
     target = importing.OllamaJob(section(namespace=namespace), "sre")
     with progress.listening(lambda what, done, total, note: notes.append(note)):
         target.stage(staged())
-    assert ollama.models == {f"sre:{VERSION}"}
+    assert set(ollama.versions) == {VERSION}
     assert ollama.pointer is None
     assert any("import-sre-ollama-" in note for note in notes)
     target.stage(staged())
     assert [job["metadata"]["name"][:6] for job in player.seen] == ["import"]
     assert target.now() is None
     assert switch([target], "sre", VERSION) == [target.name]
-    assert ollama.pointer == f"sre:{VERSION}" == target.now()
+    assert ollama.pointer == f"digest of {VERSION}" == target.now()
     assert switch([target], "sre", VERSION) == []
+    with pytest.raises(MissingInput, match=f"sre:{NEXT} is not installed there"):
+        target.aim("sre", NEXT)
 
 
 def test_a_failing_switch_puts_the_pointer_back(
     namespace: str, player: Player, ollama: Ollama
 ) -> None:
-    ollama.models = {"sre:by-hand", f"sre:{VERSION}"}
-    ollama.pointer = "sre:by-hand"
+    ollama.versions, ollama.others = {VERSION: "new"}, {"by hand"}
+    ollama.pointer = "by hand"
 
     class Refuses(importing.OllamaJob):
         def now(self) -> str | None:
             return "old"
 
         def move(self, state: str | None) -> None:
-            assert ollama.pointer == f"sre:{VERSION}"
+            assert ollama.pointer == "new"
             raise ServerError("the last one refuses")
 
     targets = [importing.OllamaJob(section(namespace=namespace), "sre")]
     targets.append(Refuses(section(namespace=namespace), "sre"))
     with pytest.raises(ServerError, match="the last one refuses"):
         switch(targets, "sre", VERSION)
-    assert ollama.pointer == "sre:by-hand"
+    assert ollama.pointer == "by hand"
     targets[0].move(None)
     assert ollama.pointer is None
 
@@ -254,7 +256,7 @@ def test_a_red_job_is_red_here_with_its_log_and_the_next_try_replaces_it(
     assert f"kubectl -n {namespace} describe job/import-sre" in caught.value.hint
     ollama.fails.clear()
     target.stage(staged())
-    assert ollama.models == {f"sre:{VERSION}"}
+    assert set(ollama.versions) == {VERSION}
     assert len({job["metadata"]["name"] for job in player.seen}) == 1
     assert len({job["metadata"]["uid"] for job in player.seen}) == 2
 
@@ -300,10 +302,10 @@ def test_a_pointer_that_is_not_told_is_an_error(
 def test_a_pointer_that_is_elsewhere_afterwards_is_an_error(
     namespace: str, player: Player, ollama: Ollama
 ) -> None:
-    ollama.fails["point"] = Outcome(log='{"now": "sre:other"}\n')
+    ollama.fails["point"] = Outcome(log='{"now": "other"}\n')
     target = importing.OllamaJob(section(namespace=namespace), "sre")
-    with pytest.raises(ServerError, match="names sre:other after it was pointed to"):
-        target.move(f"sre:{VERSION}")
+    with pytest.raises(ServerError, match="is at other after it was moved to new"):
+        target.move("new")
 
 
 def test_who_may_not_is_told_so(

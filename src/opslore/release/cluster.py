@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -254,9 +255,12 @@ def _client(context: str) -> Any:
         ) from error
     configuration = Configuration()
     config: Any = importlib.import_module("kubernetes.config")  # it has no types
+    # The client itself reads KUBECONFIG only once, when it is imported.
+    file = os.environ.get("KUBECONFIG") or "~/.kube/config"
+    told = {"context": context or None, "client_configuration": configuration}
     try:
         try:
-            config.load_kube_config(context=context or None, client_configuration=configuration)
+            config.load_kube_config(file, **told)
         except ConfigException:
             if context:
                 raise

@@ -1,28 +1,30 @@
 """An Ollama that only the cluster reaches, as a deploy target: Jobs install, read and point.
 
 `import-...` brings `NAME:VERSION` there. The pointer `NAME:latest` cannot be seen from here, so a
-`point-...` Job tells what it names, and another one moves it; each prints one line of JSON.
+`point-...` Job tells what it is, and another one moves it (docs/decisions/0008-import-job.md). Each
+prints one line of JSON: `{"now": STATE or null, "versions": {VERSION: STATE, ...}}`.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from opslore import config_deploy
-from opslore.errors import ConfigError, ServerError
+from opslore.errors import ConfigError, MissingInput, ServerError
 from opslore.release import kubernetes
 from opslore.release.cluster import Cluster
 from opslore.release.targets import Staged
-from opslore.release.version import VERSION
+from opslore.release.version import checked
 
 POINT_SECONDS = 300
 """The deadline of a Job that only reads or moves the pointer."""
 
 
 class OllamaJob:
-    """Deploy target: the Ollama of a cluster. The state is `NAME:TAG`, as `point` tells it."""
+    """Deploy target: the Ollama of a cluster. A state is what `point` in the cluster calls it."""
 
     def __init__(self, section: config_deploy.Ollama, agent: str) -> None:
         """Read the kubeconfig; nothing is asked yet.
@@ -37,6 +39,7 @@ class OllamaJob:
         self.section, self.agent = section, agent
         self.model = section.model or agent
         self.cluster = Cluster(section.job.context)
+        self._versions: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -72,11 +75,23 @@ class OllamaJob:
         return kubernetes.render(self.section.job, title, self.agent, release.version, arguments)
 
     def aim(self, agent: str, version: str) -> str:
-        """`NAME:VERSION`."""
-        return f"{self.model}:{version}"
+        """The pointer's state when it is this version, asked by a Job unless one told it before.
+
+        Raises:
+            MissingInput: the version is not installed there.
+            ServerError: the Job failed, or its answer cannot be read.
+        """
+        if checked(version) not in self._versions:
+            self._point([])
+        if version not in self._versions:
+            raise MissingInput(
+                f"deploy: {self.name}: {self.model}:{version} is not installed there",
+                hint="run `opslore deploy AGENT.yaml`: its Job installs the version first",
+            )
+        return self._versions[version]
 
     def now(self) -> str | None:
-        """What `NAME:latest` names, asked by a Job.
+        """The pointer's state, asked by a Job.
 
         Raises:
             ServerError: the Job failed, or its answer cannot be read.
@@ -84,21 +99,15 @@ class OllamaJob:
         return self._point([])
 
     def move(self, state: str | None) -> None:
-        """Point `NAME:latest` somewhere else by a Job.
+        """Move the pointer by a Job.
 
         Raises:
             ServerError: the Job failed, or says that the pointer is elsewhere.
         """
-        version = (state or "").removeprefix(f"{self.model}:")
-        if state is None:
-            now = self._point(["--remove"])
-        elif VERSION.fullmatch(version):
-            now = self._point(["--version", version])
-        else:
-            now = self._point(["--state", state])
+        now = self._point(["--remove"] if state is None else ["--state", state])
         if now != state:
             raise ServerError(
-                f"deploy: {self.name} names {now} after it was pointed to {state}",
+                f"deploy: {self.name} is at {now} after it was moved to {state}",
                 hint="somebody else deploys there at this moment: run `opslore deploy` again",
                 retryable=True,
             )
@@ -113,19 +122,26 @@ class OllamaJob:
         section = self.section.job.model_copy(update={"deadline": deadline})
         whole = ["point", *self._where(), *arguments]
         job = kubernetes.run(self.cluster, kubernetes.render(section, title, self.agent, "", whole))
-        return _told(kubernetes.output(self.cluster, job), title)
+        told = _told(kubernetes.output(self.cluster, job), title)
+        # A version once installed is never replaced, so what was told of it stays true.
+        self._versions |= told.versions
+        return told.now
 
 
-def _told(log: str, title: str) -> str | None:
-    """The state in the last line of JSON that has one."""
+class _Told(BaseModel):
+    """What `point` prints; later versions of it may say more."""
+
+    now: str | None
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+def _told(log: str, title: str) -> _Told:
+    """The last line of JSON that tells where the pointer is."""
     for line in reversed(log.splitlines()):
         try:
-            found = json.loads(line)
-        except ValueError:
+            return _Told.model_validate_json(line)
+        except ValidationError:
             continue
-        if isinstance(found, dict) and isinstance(found.get("now", 0), str | None):
-            state: str | None = found["now"]
-            return state
     raise ServerError(
         f"deploy: Job {title} did not tell where the pointer is",
         hint="is job.image this version of opslore? build it again: make image",
