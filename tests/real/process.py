@@ -103,7 +103,7 @@ def running(
     finally:
         assert held.stdin is not None
         held.stdin.close()
-        held.wait(STOPPING + 10)
+        held.wait(2 * STOPPING + 10)
 
 
 def _wait(
