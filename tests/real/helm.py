@@ -28,7 +28,7 @@ def _make(build: Build) -> None:
                     program.chmod(0o755)
 
 
-HELM = Part("helm-kubectl", "2.2.2", _make, minutes=0.5)
+HELM = Part("helm-kubectl", "2.2.2", _make, minutes=0.5, tools=("npm",), linux=True)
 """Version 2.2.2 of the package holds helm 4.1.4 and kubectl 1.35.2."""
 PARTS = [HELM]
 

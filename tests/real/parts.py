@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,8 @@ class Part:
         make: fills the folder it is given; may raise anything.
         recipe: files whose change makes it another part (lock files).
         minutes: about how long a cold build takes on two cores.
+        tools: programs that the build runs.
+        linux: the program is only there for Linux on x86-64.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Part:
     make: Callable[[Build], None]
     recipe: tuple[Path, ...] = ()
     minutes: float = 1
+    tools: tuple[str, ...] = ()
+    linux: bool = False
 
     @property
     def folder(self) -> Path:
@@ -58,6 +63,14 @@ class Part:
     def whole(self) -> bool:
         """Whether a build of it came to its end."""
         return (self.folder / STAMP).is_file()
+
+    @property
+    def obstacle(self) -> str:
+        """Why this machine cannot build it; nothing when it can."""
+        if self.linux and (sys.platform, platform.machine()) != ("linux", "x86_64"):
+            return "is for Linux on x86-64"
+        absent = [tool for tool in self.tools if shutil.which(tool) is None]
+        return f"needs {' and '.join(absent)} to be built" if absent else ""
 
     def need(self, program: str) -> Path:
         """The path of one of its programs.
@@ -128,6 +141,8 @@ def jobs() -> int:
 def build(parts: Sequence[Part]) -> None:
     """Build what is not there, one after the other, and say what happens.
 
+    What this machine cannot build is left out, and its tests with it; CI may leave out nothing.
+
     Raises:
         SystemExit: a build failed; the message has the end of its log.
     """
@@ -137,6 +152,11 @@ def build(parts: Sequence[Part]) -> None:
         with _lock(part):
             if part.whole:
                 print(f"{title}: found in {part.folder}", flush=True)
+                continue
+            if part.obstacle:
+                if os.environ.get("CI"):
+                    sys.exit(f"{title} {part.obstacle}")
+                print(f"{title} {part.obstacle}: left out, its tests are skipped", flush=True)
                 continue
             print(f"{title}: building, about {part.minutes:g} min ...", flush=True)
             started = time.monotonic()

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from .parts import tail
 
-PATIENCE = 120
-"""Seconds for a server to answer. On an idle machine the slowest needs 8; CI may be busy."""
+PATIENCE = 180
+"""Seconds for a server to answer. MLflow, the slowest, took 61 on two cores with ten other jobs."""
 STOPPING = 20
 """Seconds for a server to end after SIGTERM before it is killed."""
 
@@ -103,7 +103,7 @@ def running(
     finally:
         assert held.stdin is not None
         held.stdin.close()
-        held.wait(STOPPING + 10)
+        held.wait(2 * STOPPING + 10)
 
 
 def _wait(

@@ -26,7 +26,7 @@ def _make(build: Build) -> None:
     )
 
 
-VERSITYGW = Part("versitygw", "1.7.0", _make, minutes=2)
+VERSITYGW = Part("versitygw", "1.7.0", _make, minutes=2, tools=("go",))
 PARTS = [VERSITYGW]
 
 

@@ -56,6 +56,22 @@ def test_a_part_that_is_not_there_says_how_it_is_built() -> None:
         Part("hello", "1", hello).need("hello")
 
 
+def test_what_cannot_be_built_is_left_out_but_not_in_ci(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = Part("hello", "1", hello, tools=("sh", "no-such-compiler"))
+    monkeypatch.delenv("CI", raising=False)
+    build([part])
+    said = "hello 1 needs no-such-compiler to be built: left out, its tests are skipped\n"
+    assert capsys.readouterr().out == said
+    assert not part.whole
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(SystemExit, match="hello 1 needs no-such-compiler to be built"):
+        build([part])
+    build([Part("hello", "1", hello, tools=("sh",))])
+    assert part.whole
+
+
 def test_a_failed_build_shows_its_log_and_is_not_whole(capsys: pytest.CaptureFixture[str]) -> None:
     def fails(build: Build) -> None:
         (build.folder / "hello").touch()

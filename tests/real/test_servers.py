@@ -166,16 +166,22 @@ def test_a_failed_test_shows_what_its_server_said(s3_server: s3.S3, tmp_path: Pa
 # MLflow
 
 
-def test_mlflow_keeps_a_version_and_an_alias(mlflow_server: str) -> None:
+def test_mlflow_keeps_files_a_version_and_an_alias(mlflow_server: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
     assert ask(f"{mlflow_server}/health") == b"OK"
-    api = f"{mlflow_server}/api/2.0/mlflow"
-    ask(f"{api}/registered-models/create", {"name": "agent"})
-    made = json.loads(ask(f"{api}/model-versions/create", {"name": "agent", "source": "s3://b/x"}))
-    version = made["model_version"]["version"]
-    alias = {"name": "agent", "alias": "champion", "version": version}
-    ask(f"{api}/registered-models/alias", alias)
-    found = ask(f"{api}/registered-models/alias?name=agent&alias=champion")
-    assert json.loads(found)["model_version"]["version"] == version == "1"
+    client = MlflowClient(tracking_uri=mlflow_server, registry_uri=mlflow_server)
+    run = client.create_run(client.create_experiment("experiment")).info.run_id
+    (tmp_path / "card.json").write_text("{}")
+    client.log_artifact(run, str(tmp_path / "card.json"), "bundle")
+    (tmp_path / "back").mkdir()
+    back = client.download_artifacts(run, "bundle/card.json", str(tmp_path / "back"))
+    assert Path(back).read_text() == "{}"
+    client.create_registered_model("agent")
+    made = client.create_model_version("agent", f"runs:/{run}/bundle", run_id=run)
+    client.set_registered_model_alias("agent", "champion", made.version)
+    found = client.get_model_version_by_alias("agent", "champion")
+    assert (found.run_id, str(found.version)) == (run, "1")
 
 
 # Kubernetes
