@@ -63,6 +63,10 @@ class TestStart:
             "init",
             "doctor",
             "status",
+            "rollback",
+            "compare",
+            "install",
+            "point",
             "ls",
             "show",
         ]
@@ -394,7 +398,8 @@ class TestBeside:
         found = {check["name"]: check for check in json.loads(out)}
         assert list(found) == [
             "agent file", "source RUNBOOK.md", "alerts", "base model", "packages", "disk at runs",
-            "memory", "stopped runs",
+            "memory", "MLflow sqlite:///runs/mlflow.db tiny@champion",
+            f"store {there}/runs/tiny/current", "stopped runs",
         ]  # fmt: skip
         assert found["source RUNBOOK.md"]["found"] == "16 alerts"
         assert found["alerts"]["found"] == "16 found, 15 with a command"
@@ -406,7 +411,7 @@ class TestBeside:
         Path("bad.yaml").write_text(
             "name: tiny\nbase_model: smollm2-135m-instuct\nstore: RUNBOOK.md/runs\n"
             "collect: [{path: nowhere.md}]\nexport: {quantization: q4_k_m}\n"
-            "evaluate: {server: olama}\ndeploy: [{path: RUNBOOK.md/x}]\n"
+            "evaluate: {server: olama}\ndeploy: [{kind: folder, path: RUNBOOK.md/x}]\n"
         )
         os.environ.pop("OPSLORE_LLAMA_QUANTIZE", None)
         code, out, _ = say(capsys, "doctor", "bad.yaml", "--json")
@@ -440,7 +445,7 @@ class TestBeside:
         self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def states() -> list[tuple[str, str]]:
-            rows = json.loads(say(capsys, "status", "tiny.yaml", "--json")[1])
+            rows = json.loads(say(capsys, "status", "tiny.yaml", "--json")[1])["steps"]
             return [(row["step"], row["state"]) for row in rows]
 
         done = [(name, "done") for name in ("collect", "prepare", "train", "export", "evaluate")]

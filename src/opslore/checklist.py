@@ -64,13 +64,14 @@ def checks(agent: Agent) -> Iterator[Check]:
         size = parameters
         yield check
     yield from _packages(agent)
-    yield _memory(size)
     try:
         home = steps.store_of(agent)
     except OpsloreError as error:
         yield _failed(f"store {agent.store}", error)
+        yield _memory(size)
         return
     yield _disk(agent, home.root, size)
+    yield _memory(size)
     yield from _targets(agent, home)
     yield _leftovers(home)
 

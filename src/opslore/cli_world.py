@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def status(agent: AgentFile, as_json: Json = False) -> None:
-    """How far the steps are, what is deployed where, what differs, and what mends it."""
+    """How far the steps are, and what is deployed where."""
     settings = console.agent(agent)
     from opslore import standing, whereabouts
 
@@ -83,7 +83,7 @@ def compare(
     url: Annotated[str, typer.Option(help="The Ollama; else the one that deploy names.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Ask two models the same, or split live traffic between them; what they say is kept."""
+    """Ask two models the same; keep what they say."""
     settings = console.agent(agent)
     from opslore import compare as comparing
     from opslore import machine
