@@ -64,7 +64,7 @@ def _place(target: Target, agent: str, version: str) -> Place:
         name=target.name,
         names=names or "",
         should=should or "",
-        state="ok" if equal and names else "empty" if equal else "differs",
+        state="empty" if not version else "ok" if equal else "differs",
         mend="" if equal else "opslore deploy AGENT.yaml --again",
     )
 
