@@ -32,7 +32,8 @@ def builder() -> ModuleType:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     path = tmp_path_factory.mktemp("image") / "image.tar"
-    done = subprocess.run([sys.executable, SCRIPT, path], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, SCRIPT, path], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
     return path, json.loads(done.stdout)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from opslore import config_deploy
-from opslore.errors import ConfigError, MissingExtra, OpsloreError, ServerError
+from opslore.errors import ConfigError, MissingExtra, ServerError
 from opslore.release import helm as helms
 from opslore.release.targets import Staged, switch
 from opslore.release.values import Values
@@ -256,16 +256,27 @@ def test_values_that_an_upgrade_would_lose_are_named(world: World, file: Path, c
     assert "helm get values todea" in caught.value.hint
 
 
-def test_what_the_server_refuses_is_refused_before_anything_moves(
-    world: World, file: Path, chart: Path
-) -> None:
-    text = DEPLOYMENT.replace("replicas: 1", "replicas: -1")
+def test_what_the_dry_run_refuses_moves_nothing(world: World, file: Path, chart: Path) -> None:
+    text = DEPLOYMENT.replace("kind: Secret", "kind: Secrets")
     (chart / "templates" / "all.yaml").write_text(text)
-    with pytest.raises(OpsloreError, match="replicas") as caught:
+    with pytest.raises(ServerError, match='no matches for kind "Secrets"') as caught:
         target(file, chart, world).stage(staged())
     assert "do-not-print-me" not in str(caught.value)
     assert (file.read_text(), world.model()) == (VALUES, "old:1")
     assert world.history() == ["deployed"]
+
+
+def test_what_only_the_upgrade_refuses_is_put_back(world: World, file: Path, chart: Path) -> None:
+    """Helm's dry-run asks the server for its kinds, and does not send it the objects."""
+    text = DEPLOYMENT.replace("replicas: 1", "replicas: -1")
+    (chart / "templates" / "all.yaml").write_text(text)
+    values = target(file, chart, world)
+    values.stage(staged())
+    with pytest.raises(ServerError, match="replicas") as caught:
+        switch([values], "sre", VERSION)
+    assert "do-not-print-me" not in str(caught.value)
+    assert (file.read_text(), world.model()) == (VALUES, "old:1")
+    assert values.now() == '"old:1"'
 
 
 def test_a_release_that_is_not_there_is_explained(world: World, file: Path, chart: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ LOG_BYTES = 64 << 10
 """Bytes of a pod's log that are read."""
 
 _MANAGER = "opslore"
+# A refused patch comes back with the whole object in it, and so with whatever that holds.
+_QUOTED = re.compile(r'(Invalid value): "(?:[^"\\]|\\.){60,}"')
 _HINTS = {
     401: "log in again: kubectl auth whoami",
     403: "ask for the right: kubectl auth can-i --list",
@@ -226,6 +229,7 @@ class Cluster:
             why = str(json.loads(data)["message"])
         except (ValueError, KeyError, TypeError):
             why = data.decode(errors="replace").strip()
+        why = _QUOTED.sub(r"\1", why)
         message = f"cluster {self.name}: cannot {doing}: {why[:600]} ({status})"
         if status == 409:
             return Conflict(message, hint="run `opslore deploy AGENT.yaml` again", retryable=True)
