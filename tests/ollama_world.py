@@ -8,7 +8,6 @@ from typing import Any
 
 import entries
 import numpy as np
-import tiny_models
 from test_ask import WIDTH, parrot
 from tiny_models import CHATML
 
@@ -28,10 +27,9 @@ def bundle(
 ) -> Path:
     """What `export` leaves: GGUF, Modelfile, index, catalogue, settings."""
     folder.mkdir(parents=True, exist_ok=True)
+    parrot(folder / "model.gguf", pieces)
     if endless:
-        tiny_models.llama(folder / "model.gguf")
-    else:
-        parrot(folder / "model.gguf", pieces)
+        _say_next(folder / "model.gguf", SAYS[0], [SAYS[-1]] * 2)
     index = Index(
         [
             entries.made("NodeDiskFull", "the filesystem of the node is almost full", "df -h"),
@@ -60,6 +58,11 @@ def speaks_json(path: Path) -> None:
 
     Which quote is the value's, the schema knows: elsewhere it leaves the first word no room.
     """
+    _say_next(path, SAYS[0], ['"', 'Ġ"'])
+
+
+def _say_next(path: Path, word: str, after: list[str]) -> None:
+    """Make a word more likely after others; named twice, it is likelier than what came before."""
     header = ggufheader.read(path)
     words = header.get("tokenizer.ggml.tokens")
     with path.open("r+b") as file:
@@ -69,8 +72,8 @@ def speaks_json(path: Path) -> None:
             file.seek(offset)
             return offset, np.frombuffer(file.read(WIDTH * 4), dtype="<f4")
 
-        offset, first = row("output.weight", SAYS[0])
-        for quote in ('"', 'Ġ"'):
-            first = first + row("token_embd.weight", quote)[1]
+        offset, whole = row("output.weight", word)
+        for before in after:
+            whole = whole + row("token_embd.weight", before)[1]
         file.seek(offset)
-        file.write(first.astype("<f4").tobytes())
+        file.write(whole.astype("<f4").tobytes())

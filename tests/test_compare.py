@@ -12,7 +12,7 @@ import test_ask
 from ollama_world import VERSIONS, staged
 
 from opslore import answer, compare, rounds, steps
-from opslore.asking import unwrapped
+from opslore.asking import deployed, unwrapped
 from opslore.bundle import modelfile
 from opslore.cards import ESCALATE
 from opslore.compare import Contender, contender
@@ -190,6 +190,21 @@ def test_asking_an_ollama_that_has_no_such_model(agent: Agent, ollama_server: st
     with pytest.raises(MissingInput, match="has no model parrot:latest") as caught:
         answer.ask(agent, DISK, server="ollama", url=ollama_server)
     assert "opslore deploy" in caught.value.hint
+
+
+def test_where_the_deployed_model_is(agent: Agent) -> None:
+    here = Ollama(url="http://there:11434", model="oncall")
+    job = Ollama.model_validate(
+        {"url": "http://in:1", "via": "job", "job": {"image": "x@sha256:0"}}
+    )
+    for targets, url, found in (
+        ([], "", ("", "parrot")),
+        ([here], "", ("http://there:11434", "oncall")),
+        ([here], "http://other:1", ("http://other:1", "oncall")),
+        ([job], "", ("", "parrot")),  # its name inside the cluster means nothing outside
+        ([job], "http://forwarded:1", ("http://forwarded:1", "parrot")),
+    ):
+        assert deployed(agent.model_copy(update={"deploy": targets}), url) == found
 
 
 def test_only_a_whole_object_is_unwrapped() -> None:

@@ -186,7 +186,7 @@ def test_it_says_what_llama_cpp_says_and_stops(
 
 
 def test_a_schema_limits_what_is_said(ollama_server: str, installed: Recipe) -> None:
-    known = Catalogue(templates=["uptime -p", "kubectl get pods -n <namespace>"])
+    known = Catalogue(templates=["uptime -p", "kubectl get deployment/<deployment> -n (x)"])
     with Server(MODEL, url=ollama_server) as server:
         reply = server.chat(TURNS, format=schema(known))
     assert '"command"' in reply.text

@@ -97,8 +97,8 @@ def _pattern(template: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape for a regular expression, and only what JSON schema's dialect (ECMA 262) knows."""
-    return re.sub(r"([\\^$.|?*+()\[\]{}/])", r"\\\1", text)
+    """Escape for a regular expression, and only what llama.cpp knows to be escaped: no slash."""
+    return re.sub(r"([\\^$.|?*+()\[\]{}])", r"\\\1", text)
 
 
 def _pieces(template: str) -> Iterator[tuple[str, bool]]:
