@@ -113,10 +113,7 @@ def register(
         kept = artifacts if _takes_files(uri, run) else ()
         left = {NOT_KEPT: ", ".join(p.name for p in artifacts)} if artifacts and not kept else {}
         _log(client, run, params, metrics, {**tags, **left, VERSION_TAG: version})
-        present = {item.path for item in client.list_artifacts(run_id)} if kept else set()
-        for artifact in kept:
-            if artifact.name not in present or run.info.status != "FINISHED":
-                client.log_artifact(run_id, str(artifact))
+        _keep(client, run, kept)
         reached("logged")
         number = _model_version(client, agent, version, run_id, source)
         reached("model version")
@@ -239,6 +236,15 @@ def _log(
     for start in range(0, max(len(new_params), len(new_tags), len(new_metrics)), 100):
         part = slice(start, start + 100)  # MLflow takes 100 parameters and 100 tags a call
         client.log_batch(run.info.run_id, new_metrics[part], new_params[part], new_tags[part])
+
+
+def _keep(client: MlflowClient, run: Any, artifacts: Sequence[Path]) -> None:
+    """Keep files with a run; those of a finished one are there, and are left as they are."""
+    run_id = run.info.run_id
+    present = {item.path for item in client.list_artifacts(run_id)} if artifacts else set()
+    for artifact in artifacts:
+        if artifact.name not in present or run.info.status != "FINISHED":
+            client.log_artifact(run_id, str(artifact))
 
 
 def _model_version(client: MlflowClient, agent: str, version: str, run_id: str, source: str) -> str:
