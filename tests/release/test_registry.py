@@ -592,3 +592,63 @@ def test_every_score_has_its_bars_under_the_names_of_the_summary() -> None:
     assert bars["tuned/s1/equivalent:chat"] == 0.75
     assert bars["tuned/s1/equivalent:chat.high"] == 0.85
     assert len(bars) == 3 * len(scores) + 2 * len(record.HEADLINES)
+
+
+def test_what_a_release_is_made_of_is_registered(uri: str, file: Path) -> None:
+    from opslore.cards import Adapter, Bundle, Corpus, Dataset, Evaluation, Gate, Score
+    from opslore.config import Agent
+    from opslore.release import record
+
+    base = {"uri": "", "created": "2026-01-31T00:00:00+00:00", "made_with": "opslore"}
+    score = Score(
+        name="equivalent", column="tuned", split="s1", right=9, n=10, value=0.9, low=0.6, high=0.98
+    )
+    gate = Gate(name="G1", title="", passed=True, measured="0.90", threshold=">= 0.80")
+    cards = (
+        Corpus(id="1", documents=3, dropped=0, digest="aa" * 32, commit="c0ffee", **base),
+        Dataset(id="2", splits={"train": 3}, dropped=0, digest="bb" * 32, **base),
+        Adapter(
+            id="3", base_model="m", base_digest="d", steps=4, loss=0.5, valid_loss=None,
+            seconds=1.0, **base,
+        ),
+        Bundle(
+            id="4", base_model="m", quantization="q8_0", gguf_sha256="cc" * 32,
+            template_sha256="dd" * 32, commands=3, **base,
+        ),
+        Evaluation(
+            id="5" * 64, passed=True, headline="Right on 0.90", scores=[score], gates=[gate], **base
+        ),
+    )  # fmt: skip
+    agent = Agent.model_validate(
+        {"name": "agent-sre", "collect": [{"path": "R.md"}], "publish": {"registry": uri}}
+    )
+    archives = (f"s3://ml/agent-sre/{V1}/adapters.tar.gz", f"s3://ml/agent-sre/{V1}/model.tar.gz")
+    digests = ("ee" * 32, "ff" * 32)
+
+    def register() -> str:
+        return record.register(agent, cards, V1, digests, {"S1": 0.9, "unsafe": 0.0}, archives)
+
+    run_id = register()
+    found = registry.find(uri, "agent-sre", V1)
+    assert found is not None
+    assert (found.aliases, found.source) == (["candidate"], archives[1])
+    assert found.metrics == {
+        "S1": 0.9,
+        "S1.low": 0.6,
+        "S1.high": 0.98,
+        "tuned/s1/equivalent": 0.9,
+        "tuned/s1/equivalent.low": 0.6,
+        "tuned/s1/equivalent.high": 0.98,
+        "train.loss": 0.5,
+        "train.steps": 4.0,
+        "unsafe": 0.0,
+    }
+    assert found.tags["opslore.runbook"] == "aa" * 32
+    assert found.tags["opslore.dataset"] == "bb" * 32
+    assert found.tags["opslore.gates"] == "G1 holds: 0.90 (>= 0.80)"
+    assert found.tags["opslore.adapters_uri"] == archives[0]
+    kept = file.parent / "mlartifacts" / "agent-sre" / run_id / "artifacts" / "evaluation.json"
+    assert Evaluation.model_validate_json(kept.read_text()) == cards[4]
+    before = dump(file)
+    assert register() == run_id
+    assert dump(file) == before

@@ -246,6 +246,15 @@ def _log(
         client.log_batch(run.info.run_id, new_metrics[part], new_params[part], new_tags[part])
 
 
+def _keep(client: MlflowClient, run: Any, artifacts: Sequence[Path]) -> None:
+    """Keep files with a run; those of a finished one are there, and are left as they are."""
+    run_id = run.info.run_id
+    present = {item.path for item in client.list_artifacts(run_id)} if artifacts else set()
+    for artifact in artifacts:
+        if artifact.name not in present or run.info.status != "FINISHED":
+            client.log_artifact(run_id, str(artifact))
+
+
 def _model_version(client: MlflowClient, agent: str, version: str, run_id: str, source: str) -> str:
     """The model version of this run and archive; a moved archive gets a version of its own."""
     same = [model for model in _versions(client, agent, run_id) if model.source == source]
