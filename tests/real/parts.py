@@ -1,8 +1,8 @@
 """What the servers are made of: pinned programs, built once, found again, never half there.
 
-A part is a folder `NAME-VERSION` under ~/.cache/opslore/servers (OPSLORE_CACHE moves it). Its file
-`.whole` is written last, so a build that was cut off is built again from the start. Needs nothing
-but Python's own library, so that it runs before anything is installed.
+A part is a folder `NAME-VERSION` under ~/.cache/opslore/servers (OPSLORE_SERVERS names another).
+Its file `.whole` is written last, so a build that was cut off is built again from the start. Needs
+nothing but Python's own library, so that it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ class Build:
 
 
 def home() -> Path:
-    """The folder of all parts."""
-    cache = os.environ.get("OPSLORE_CACHE")
-    return (Path(cache) if cache else Path.home() / ".cache" / "opslore") / "servers"
+    """The folder of all parts; not moved by OPSLORE_CACHE, which tests set to empty folders."""
+    named = os.environ.get("OPSLORE_SERVERS")
+    return Path(named) if named else Path.home() / ".cache" / "opslore" / "servers"
 
 
 def jobs() -> int:

@@ -29,7 +29,7 @@ def typed(s3_server: s3.S3, tmp_path: Path) -> Iterator[Typed]:
         return subprocess.run(
             [sys.executable, "-m", "tests.real.s3", what],
             cwd=Path(__file__).parents[2],
-            env={**os.environ, "OPSLORE_CACHE": str(tmp_path)},
+            env={**os.environ, "OPSLORE_SERVERS": str(here)},
             capture_output=True,
             text=True,
             timeout=120,

@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("OPSLORE_CACHE", str(tmp_path))
+    monkeypatch.setenv("OPSLORE_SERVERS", str(tmp_path / "servers"))
     return tmp_path / "servers"
 
 
