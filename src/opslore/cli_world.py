@@ -135,8 +135,7 @@ def point(
     """Say what NAME:latest is in an Ollama, or move it, as a Job does."""
     from opslore.release import inside
 
-    now = inside.point(_ollama(url, name), version, state, remove)
-    console.say(json.dumps({"now": now}))
+    console.say(inside.point(_ollama(url, name), version, state, remove).model_dump_json())
 
 
 def _ollama(url: str, name: str) -> Ollama:

@@ -82,7 +82,7 @@ def newest(home: Store) -> list[Card]:
             chain += _after(home, card)
         return chain
     raise MissingInput(
-        f"nothing of {home.agent} in {home.root}", hint="run `opslore run AGENT.yaml` first"
+        f"nothing of {home.agent} in {home.place}", hint="run `opslore run AGENT.yaml` first"
     )
 
 

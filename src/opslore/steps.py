@@ -204,7 +204,10 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
         cards = (corpus, dataset, adapter, bundle, evaluation)
         archives = issue.write(agent, home, cards, version)
         adapters, model = archives[issue.ADAPTERS], archives[issue.MODEL]
-        run_id = record.register(agent, cards, version, (adapters, model), summary(evaluation))
+        uris = [home.uri(issue.key(home, version, n)) for n in (issue.ADAPTERS, issue.MODEL)]
+        run_id = record.register(
+            agent, cards, version, (adapters, model), summary(evaluation), (uris[0], uris[1])
+        )
         return {
             "version": version,
             "agent": agent.name,

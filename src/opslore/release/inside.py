@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from opslore import shelf
+from opslore.cards import Record
 from opslore.config_deploy import Ollama
 from opslore.release import archive
 from opslore.release.ollama import OllamaTarget
@@ -36,21 +37,32 @@ def install(uri: str, sha256: str, section: Ollama, version: str) -> str:
     return f"{section.model}:{version}"
 
 
-def point(section: Ollama, version: str = "", state: str = "", remove: bool = False) -> str | None:
-    """Move `NAME:latest`, or only look; returns what it is then: `NAME:VERSION`, a digest, None.
+class Told(Record):
+    """Where a pointer is, as the Job prints it."""
+
+    now: str | None
+    """The digest of `NAME:latest`, None when there is no such tag."""
+    versions: dict[str, str]
+    """The digest of every release that is installed."""
+
+
+def point(section: Ollama, version: str = "", state: str = "", remove: bool = False) -> Told:
+    """Move `NAME:latest`, or only look.
 
     Args:
         section: the Ollama and the model's name there.
         version: point to this release.
         state: point to the model with this digest.
         remove: take the tag away.
+
+    Raises:
+        MissingInput: the release is not installed there.
+        ServerError: Ollama does not answer, or refuses.
     """
     target = OllamaTarget(section, section.model)
     if remove:
         target.move(None)
-    elif version:
-        target.move(target.aim(section.model, version))
-    elif state:
-        target.move(state)
-    known = target.version()
-    return f"{section.model}:{known}" if known else target.now()
+    elif version or state:
+        target.move(state or target.aim(section.model, version))
+    versions = {known: target.aim(section.model, known) for known in target.versions()}
+    return Told(now=target.now(), versions=versions)

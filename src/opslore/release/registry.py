@@ -126,14 +126,6 @@ def register(
     return run_id
 
 
-def _keep(client: MlflowClient, run: Any, files: Sequence[Path]) -> None:
-    """Send the files that a finished run does not have; an unfinished one may have torn ones."""
-    there = {item.path for item in client.list_artifacts(run.info.run_id)} if files else set()
-    for file in files:
-        if file.name not in there or run.info.status != "FINISHED":
-            client.log_artifact(run.info.run_id, str(file))
-
-
 def find(uri: str, agent: str, version: str) -> Registered | None:
     """The release in the registry, or None; makes nothing.
 
