@@ -65,7 +65,11 @@ def serving(room: Path | None = None) -> Iterator[S3]:
         address = f"127.0.0.1:{free_port()}"
         it = S3(f"http://{address}", secrets.token_hex(10), secrets.token_hex(20))
         env = plain_environment(
-            here, ROOT_ACCESS_KEY=it.access_key, ROOT_SECRET_KEY=it.secret_key, VGW_REGION=REGION
+            here,
+            ROOT_ACCESS_KEY=it.access_key,
+            ROOT_SECRET_KEY=it.secret_key,
+            VGW_REGION=REGION,
+            VGW_POSIX_CONCURRENCY="1",
         )
         words = [program, "--port", address, "--health", "/health", "posix", *_metadata(here)]
         words += ["--versioning-dir", versions, objects]
