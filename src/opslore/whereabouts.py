@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import Literal
 
 from opslore import steps
-from opslore.cards import Record
+from opslore.cards import Record, Release
 from opslore.config import Agent
 from opslore.errors import MissingInput, OpsloreError
-from opslore.release import rollout
+from opslore.release import registry, rollout
+from opslore.release.champion import Champion
 from opslore.release.current import Current, history
+from opslore.release.ollama import OllamaTarget
 from opslore.release.targets import Target
+from opslore.store import Store
 
 LONGEST = 60
 """Characters of a pointer's state in a table; digests and JSON are longer."""
@@ -48,6 +51,28 @@ def places(agent: Agent) -> Iterator[Place]:
     for target in rollout.targets(agent, home):
         if not isinstance(target, Current):
             yield _place(target, agent.name, now.version)
+        if (beside := _beside(agent, home, target)) is not None:
+            yield beside
+
+
+def _beside(agent: Agent, home: Store, target: Target) -> Place | None:
+    """What else a place has: the registry its candidate, Ollama the versions installed there."""
+    try:
+        if isinstance(target, Champion):
+            newest = home.latest(Release).version
+            uri = agent.publish.registry
+            names = registry.pointed(uri, agent.name, registry.CANDIDATE) or ""
+            title = target.name.replace(f"@{registry.CHAMPION}", f"@{registry.CANDIDATE}")
+            mend = "" if names == newest else "opslore publish AGENT.yaml"
+            state = "differs" if mend else "ok"
+            return Place(name=title, names=names, should=newest, state=state, mend=mend)
+        if isinstance(target, OllamaTarget):
+            there = ", ".join(target.versions())
+            title = target.name.replace(":latest", ":v*")
+            return Place(name=title, names=there, should=there, state="ok" if there else "empty")
+    except OpsloreError:
+        return None  # the row of the pointer says why already, or nothing was released yet
+    return None
 
 
 def _place(target: Target, agent: str, version: str) -> Place:
