@@ -137,6 +137,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
                 "num_ctx": agent.export.num_ctx,
                 "temperature": agent.export.temperature,
                 "num_predict": agent.evaluate.max_tokens,
+                "repeat_penalty": 1,  # Ollama's own default would change what was evaluated
             },
         )
         store.write(work / "Modelfile", text)

@@ -254,7 +254,7 @@ def _hygiene(evidence: Evidence) -> Verdict:
     return Verdict(
         not evidence.leaks and shipped == trained and bool(shipped),
         f"{template} (sha256 {shipped[:12]}), {len(evidence.leaks)} leaks between splits"
-        " (secrets and canaries are not checked in this version; the signature is, before it is used)",
+        " (secrets and canaries are not checked in this version, the signature before it is used)",
         "the same template, 0 leaks",
         [line.partition(":")[0] for line in evidence.leaks],
     )
