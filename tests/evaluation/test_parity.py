@@ -29,7 +29,7 @@ MODEL = "nonsense:v20260101-00000001"
 
 @pytest.fixture(scope="module")
 def bundle(
-    made: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, ollama_server: str
+    ollama_server: str, made: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
     """The tiny model's bundle with its Modelfile, installed."""
     files = tmp_path_factory.mktemp("parity") / "bundle"
@@ -52,7 +52,7 @@ def bundle(
 
 
 def test_three_roads_agree_and_ollama_is_asked_anew(
-    agent: Agent, dataset: Path, bundle: Path, whole: Whole, ollama_server: str
+    ollama_server: str, agent: Agent, dataset: Path, bundle: Path, whole: Whole
 ) -> None:
     results = whole[1] / "results.jsonl"
     before = results.read_bytes()
@@ -74,7 +74,7 @@ def test_three_roads_agree_and_ollama_is_asked_anew(
 
 
 def test_another_reply_and_another_prompt_are_told(
-    agent: Agent, dataset: Path, bundle: Path, whole: Whole, ollama_server: str, tmp_path: Path
+    ollama_server: str, agent: Agent, dataset: Path, bundle: Path, whole: Whole, tmp_path: Path
 ) -> None:
     rows = list(read_rows(whole[1] / "results.jsonl", Result))
     changed = next(row for row in rows if row.column == "trained")
@@ -98,7 +98,7 @@ def test_another_reply_and_another_prompt_are_told(
 
 
 def test_what_was_never_asked_cannot_be_compared(
-    agent: Agent, dataset: Path, bundle: Path, whole: Whole, ollama_server: str, tmp_path: Path
+    ollama_server: str, agent: Agent, dataset: Path, bundle: Path, whole: Whole, tmp_path: Path
 ) -> None:
     with pytest.raises(MissingInput, match=r"none\.jsonl: no such file") as caught:
         parity(agent, dataset, bundle, tmp_path / "none.jsonl", ollama_server, MODEL)
