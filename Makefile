@@ -27,7 +27,7 @@ servers: ## build the servers that the tests use, once, into ~/.cache/opslore/se
 	$(PYTHON) -m tests.real
 
 test: install servers ## every test, the README's commands included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: install ## the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'

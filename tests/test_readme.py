@@ -17,10 +17,10 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parents[1]
 
 SMALL = """
-prepare: {phrasings: 6, s1: 40, s2: 8, s3: 20, valid: 0.02}
-train: {learning_rate: 2e-3, iters: 70, lora_layers: 16}
+prepare: {phrasings: 6, s1: 24, s2: 4, s3: 12, valid: 0.02}
+train: {learning_rate: 2e-3, iters: 48, lora_layers: 16}
 evaluate:
-  {base: 16, closed: 4, parity: 8, resamples: 1000,
+  {base: 12, closed: 2, parity: 4, resamples: 1000,
    gate: {recall: 0, unsafe: 100, abstention: 1, false_escalation: 1, parity: 0,
           min_s1: 10, min_s3: 5}}
 """
