@@ -15,15 +15,15 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from opslore.cards import Record
-from opslore.errors import IntegrityError, OpsloreError
+from opslore.errors import IntegrityError, ServerError
 
 R = TypeVar("R", bound=Record)
 
 NAME = re.compile(r"(?!\.{1,2}(/|$))[^/\\\0]+(/(?!\.{1,2}(/|$))[^/\\\0]+)*")
 """A name below a folder, with `/`: relative, and never out of it again."""
 
-WAIT = 30.0
-"""Seconds to wait for another program that moves the same pointer; it takes it milliseconds."""
+WAIT = 120.0
+"""Seconds to wait for another program; a registration on a fresh database takes about ten."""
 
 
 def write(path: Path, data: str | bytes) -> None:
@@ -85,10 +85,11 @@ def alone(lock: Path, wait: float = WAIT) -> Iterator[None]:
     """Hold a lock file while the block runs; the kernel drops it when its holder dies.
 
     Raises:
-        OpsloreError: another process held it for `wait` seconds (retryable).
+        ServerError: another process held it for `wait` seconds (retryable).
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + wait
+    # Never deleted: a second process could lock the unlinked file and a third one a new file.
     with lock.open("ab") as file:
         while True:
             try:
@@ -96,7 +97,7 @@ def alone(lock: Path, wait: float = WAIT) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= until:
-                    raise OpsloreError(
+                    raise ServerError(
                         f"{lock}: another process has held this lock for {wait:.0f} s",
                         hint="wait until the other opslore run has ended, then run again",
                         retryable=True,

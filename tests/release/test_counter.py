@@ -9,7 +9,7 @@ import pytest
 from opslore import store
 from opslore.config import Agent
 from opslore.errors import IntegrityError, ServerError
-from opslore.release import counter, lock
+from opslore.release import counter
 from opslore.release.signing import Verified
 
 ONE, TWO, THREE = "v20260131-0123abcd", "v20260214-89abcdef", "v20260301-00000003"
@@ -46,69 +46,19 @@ def release_json(home: Path, version: str, number: int) -> None:
 
 
 def test_numbers_grow_and_stay(tmp_path: Path) -> None:
-    assert counter.next(tmp_path / "sre", ONE) == 1
-    assert counter.next(tmp_path / "sre", TWO) == 2
-    path = tmp_path / "sre" / "counter.json"
+    home = store.Store(tmp_path, "sre")
+    assert counter.next(home, ONE) == 1
+    assert counter.next(home, TWO) == 2
+    path = tmp_path / "sre" / "counter"
     before = (path.stat().st_ino, path.stat().st_mtime_ns)
-    assert counter.next(tmp_path / "sre", ONE) == 1
+    assert counter.next(home, ONE) == 1
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == before
-    assert counter.next(tmp_path / "sre", THREE) == 3
-
-
-def test_a_lost_file_gives_no_number_twice(tmp_path: Path) -> None:
-    release_json(tmp_path, ONE, 1)
-    release_json(tmp_path, TWO, 7)
-    (tmp_path / "v20260101-99999999").mkdir()
-    (tmp_path / "v20260101-99999999" / "release.json").write_text("{")
-    assert counter.next(tmp_path, THREE) == 8
-    assert counter.next(tmp_path, ONE) == 1
-
-
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "counter.json").write_text('{"versions": {"v": 0}}')
-    with pytest.raises(IntegrityError, match=r"counter\.json is damaged") as caught:
-        counter.next(tmp_path, ONE)
-    assert caught.value.hint.startswith("rm ")
-
-
-def publish(home: str, first: int) -> None:
-    for n in range(first, first + 5):
-        counter.next(Path(home), f"v20260101-{n:08x}")
-
-
-def test_four_publishers_at_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=publish, args=(str(tmp_path), 5 * n)) for n in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-        assert worker.exitcode == 0
-    numbers = [counter.next(tmp_path, f"v20260101-{n:08x}") for n in range(20)]
-    assert sorted(numbers) == list(range(1, 21))
-
-
-class Pointers:
-    """A shared store on this disk that compares before it writes, as a bucket's If-Match does."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.lost = 0
-
-    def pointer(self, name: str) -> str | None:
-        path = self.root / name
-        return path.read_text().strip() if path.is_file() else None
-
-    def point(self, name: str, text: str, expected: str | None) -> None:
-        with lock.held(self.root / ".lock"):
-            if self.pointer(name) != expected:
-                raise ServerError("another run moved it", retryable=True)
-            store.write(self.root / name, text + "\n")
+    assert counter.next(home, THREE) == 3
 
 
 def publish_shared(root: str, first: int) -> None:
     for n in range(first, first + 5):
-        counter.shared(Pointers(Path(root)), f"v20260101-{n:08x}")
+        counter.next(store.Store(Path(root), "sre"), f"v20260101-{n:08x}")
 
 
 def test_four_machines_and_one_store(tmp_path: Path) -> None:
@@ -121,25 +71,28 @@ def test_four_machines_and_one_store(tmp_path: Path) -> None:
     for worker in workers:
         worker.join(120)
         assert worker.exitcode == 0
-    before = (tmp_path / "counter").stat().st_mtime_ns
-    found = [counter.shared(Pointers(tmp_path), f"v20260101-{n:08x}") for n in range(20)]
+    before = (tmp_path / "sre" / "counter").stat().st_mtime_ns
+    found = [counter.next(store.Store(tmp_path, "sre"), f"v20260101-{n:08x}") for n in range(20)]
     assert sorted(found) == list(range(1, 21))
-    assert (tmp_path / "counter").stat().st_mtime_ns == before, "a re-run writes nothing"
+    assert (tmp_path / "sre" / "counter").stat().st_mtime_ns == before, "a re-run writes nothing"
 
 
 def test_a_shared_store_that_does_not_answer(tmp_path: Path) -> None:
-    class Gone(Pointers):
-        def point(self, name: str, text: str, expected: str | None) -> None:
+    class Gone(store.Store):
+        lost = 0
+
+        def point(self, name: str, text: str | None, expected: str | None) -> None:
             self.lost += 1
             raise ServerError("503", retryable=True)
 
-    gone = Gone(tmp_path)
+    gone = Gone(tmp_path, "sre")
     with pytest.raises(ServerError, match="503"):
-        counter.shared(gone, ONE)
+        counter.next(gone, ONE)
     assert gone.lost == counter.RACES, "every wait is bounded"
-    (tmp_path / "counter").write_text("<html>")
+    (tmp_path / "sre").mkdir()
+    (tmp_path / "sre" / "counter").write_text("<html>")
     with pytest.raises(IntegrityError, match="no release numbers"):
-        counter.shared(Pointers(tmp_path), ONE)
+        counter.next(store.Store(tmp_path, "sre"), ONE)
 
 
 def test_newer_releases_are_accepted(state: Path) -> None:
@@ -181,7 +134,7 @@ def test_no_clock_is_asked(state: Path, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(time, "time_ns", lambda moment=moment: int(moment * 1e9))
         day = time.strftime("%Y%m%d", time.gmtime(moment))
         version = f"v{day}-{number:08x}"
-        assert counter.next(state.parent / "sre", version) == number
+        assert counter.next(store.Store(state.parent, "sre"), version) == number
         deploy(state, verified(number, version))
         if number > 1:
             with pytest.raises(IntegrityError, match="older than"):

@@ -23,7 +23,8 @@ from opslore.errors import (
     OpsloreError,
     ServerError,
 )
-from opslore.release import connection, database, lock, registry
+from opslore.files import alone
+from opslore.release import connection, database, registry
 from opslore.release.champion import Champion
 from opslore.release.targets import Staged, switch
 
@@ -409,9 +410,9 @@ def test_locked(uri: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_writer_that_does_not_end(tmp_path: Path) -> None:
     with (
-        lock.held(tmp_path / "lock"),
+        alone(tmp_path / "lock"),
         pytest.raises(ServerError, match="another process has held this lock for 0 s") as caught,
-        lock.held(tmp_path / "lock", wait=0.1),
+        alone(tmp_path / "lock", wait=0.1),
     ):
         pass
     assert caught.value.retryable
@@ -419,11 +420,11 @@ def test_another_writer_that_does_not_end(tmp_path: Path) -> None:
 
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     def die() -> None:
-        with lock.held(tmp_path / "lock"):
+        with alone(tmp_path / "lock"):
             os._exit(77)
 
     assert status(child(die)) == 77
-    with lock.held(tmp_path / "lock", wait=0.1):
+    with alone(tmp_path / "lock", wait=0.1):
         pass
 
 

@@ -19,14 +19,10 @@ from pydantic import Field, ValidationError
 from opslore.cards import Record
 from opslore.config import Agent
 from opslore.errors import IntegrityError, ServerError
-from opslore.release import lock
-from opslore.release.listing import RELEASE, Listing
+from opslore.files import alone, write
 from opslore.release.signing import Verified
-from opslore.store import write
 
 R = TypeVar("R", bound=Record)
-
-COUNTER = "counter.json"
 
 RACES = 16
 """Times that another publisher may be faster before we give up."""
@@ -35,7 +31,7 @@ Number = Annotated[int, Field(ge=1)]
 
 
 class Numbers(Record):
-    """Every number an agent's versions were given; `counter.json` in its store."""
+    """Every number an agent's versions were given; the pointer `counter` of its store."""
 
     versions: dict[str, Number] = Field(default_factory=dict)
 
@@ -63,29 +59,6 @@ class Deployed(Record):
     current_version: str
 
 
-def next(home: Path, version: str) -> int:
-    """The number of a version: the one it has, or the next.
-
-    Args:
-        home: the agent's folder in the store.
-        version: `v{YYYYMMDD}-{8 hex}`.
-
-    Raises:
-        IntegrityError: counter.json was damaged.
-        ServerError: another publisher has held the lock for two minutes.
-    """
-    path = home / COUNTER
-    home.mkdir(parents=True, exist_ok=True)
-    with lock.held(home / ".counter.lock"):
-        there = _read(path, Numbers, f"rm {path}; it is made again from the releases")
-        # What the releases say counts too, so that a lost counter.json gives no number twice.
-        known = Numbers(versions={**_published(home), **(there.versions if there else {})})
-        fresh = known.given(version)
-        if fresh != there:
-            write(path, fresh.model_dump_json(indent=2) + "\n")
-    return fresh.versions[version]
-
-
 class Pointers(Protocol):
     """A store that several machines share: small texts that move only from what was expected."""
 
@@ -96,8 +69,8 @@ class Pointers(Protocol):
         """Move it if it still says what is expected, else a retryable ServerError."""
 
 
-def shared(store: Pointers, version: str) -> int:
-    """`next` for a store that several machines publish to: the numbers are its pointer `counter`.
+def next(store: Pointers, version: str) -> int:
+    """The number of a version: the one it has, or the next. The store keeps them in a pointer.
 
     Raises:
         IntegrityError: what the pointer says was damaged.
@@ -199,22 +172,10 @@ def accepted(state: Path, verified: Verified, rollback: bool = False) -> Iterato
     If the block fails nothing is recorded: what was deployed is still the release before.
     """
     state.parent.mkdir(parents=True, exist_ok=True)
-    with lock.held(state.with_name(f".{state.name}.lock")):
+    with alone(state.with_name(f".{state.name}.lock")):
         accept(state, verified, rollback)
         yield
         record(state, verified)
-
-
-def _published(home: Path) -> dict[str, int]:
-    """Numbers that releases in the store have, by version; one that cannot be read has none."""
-    found = {}
-    for path in sorted(home.glob(f"v*/{RELEASE}")):
-        try:
-            listing = Listing.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
-            continue
-        found[listing.version] = listing.counter
-    return found
 
 
 def _read(path: Path, kind: type[R], mend: str) -> R | None:

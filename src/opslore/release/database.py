@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from opslore.errors import ConfigError, ServerError
-from opslore.release import lock
+from opslore.files import alone
 from opslore.store import sync
 
 BUSY = 10.0
@@ -55,7 +55,7 @@ def ready(uri: str, file: Path, build: Callable[[str], None]) -> Iterator[None]:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        holder = lock.held(file.with_name(f".{file.name}.lock"))
+        holder = alone(file.with_name(f".{file.name}.lock"))
         with holder:
             # An empty file is what a killed program that only opened the database leaves.
             if not file.exists() or file.stat().st_size == 0:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from opslore.errors import ConfigError, IntegrityError, MissingInput, ServerError
-from opslore.release import lock
+from opslore.files import alone
 from opslore.release.version import checked
 from opslore.store import sha256, sync
 
@@ -62,7 +62,7 @@ def stage(release_files: Path, target: Path, version: str) -> None:
         if _is_installed(release_files, names, kept):
             return
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with lock.held(target / ".lock"):
+        with alone(target / ".lock"):
             if not _is_installed(release_files, names, kept):
                 _copy(release_files, names, kept)
 
@@ -94,7 +94,7 @@ def move(target: Path, state: str | None) -> None:
             raise MissingInput(
                 f"deploy: {target / state} is not there", hint="run `opslore deploy AGENT.yaml`"
             )
-        with lock.held(target / ".lock"):
+        with alone(target / ".lock"):
             if state is None:
                 (target / CURRENT).unlink(missing_ok=True)
                 sync(target)

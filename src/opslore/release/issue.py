@@ -52,7 +52,7 @@ def write(agent: Agent, home: Store, cards: Cards, version: str) -> dict[str, st
         ADAPTERS: archive.pack(weights, names, room / ADAPTERS),
         MODEL: archive.pack(home.path(bundle), SHIPPED, room / MODEL),
     }
-    papers.write(room, agent, cards, version, counter.shared(home, version), archives)
+    papers.write(room, agent, cards, version, counter.next(home, version), archives)
     if home.bucket is not None and not (room / SIGNATURE).is_file():
         # Published by another machine: its signature counts, ours would be another one.
         with suppress(MissingInput):
