@@ -73,7 +73,7 @@ def checks(agent: Agent) -> Iterator[Check]:
     yield _disk(agent, home.root, size)
     yield _memory(size)
     yield from _targets(agent, home)
-    yield _leftovers(home)
+    yield from _leftovers(home)
 
 
 def unreadable(error: ConfigError) -> Check:
@@ -249,14 +249,26 @@ def _writable(path: Path) -> Check:
     )
 
 
-def _leftovers(home: Store) -> Check:
+def _leftovers(home: Store) -> Iterator[Check]:
     left = home.leftovers()
-    if not left:
-        return Check(name="stopped runs", state="ok", found="none")
     names = ", ".join(folder.name for folder in left[:4])
-    return Check(
-        name="stopped runs",
-        state="warn",
-        found=f"{len(left)} left half-way: {names}",
-        mend=f"`opslore run AGENT.yaml` goes on; to give them up: rm -r {left[0].parent}",
+    mend = (
+        f"`opslore run AGENT.yaml` goes on; to give them up: rm -r {left[0].parent}" if left else ""
     )
+    yield Check(
+        name="stopped runs",
+        state="warn" if left else "ok",
+        found=f"{len(left)} left half-way: {names}" if left else "none",
+        mend=mend,
+    )
+    try:
+        half = home.unfinished()
+    except OpsloreError:
+        return  # the store's own line says why it does not answer
+    if half:
+        yield Check(
+            name="stopped uploads",
+            state="warn",
+            found=f"{len(half)} folders without their card: {', '.join(half[:4])}",
+            mend="`opslore run AGENT.yaml` completes them",
+        )
