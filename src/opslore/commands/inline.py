@@ -43,18 +43,6 @@ def inlined(script: Script) -> Script:
     return replace(script, items=tuple(items), operators=tuple(operators[1:]))
 
 
-def constants(script: Script) -> Mapping[str, str]:
-    """Variables with one literal value at the top level, whatever the value is."""
-    found: dict[str, str] = {}
-    for item in script.items:
-        if isinstance(item, Simple):
-            for one in item.assignments:
-                value = one.value.literal
-                if value is not None:
-                    found[one.name] = value
-    return found
-
-
 def _plain_variables(script: Script) -> dict[str, Word]:
     found: dict[str, Word] = {}
     for before, item, after in zip(
