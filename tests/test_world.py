@@ -122,6 +122,7 @@ def world(
     found = {
         **environment(),
         **s3_server.environment(),
+        "OPSLORE_CACHE": str(home / "cache"),
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_STATE_HOME": str(home / "state"),
         "OMP_WAIT_POLICY": "PASSIVE",
