@@ -18,7 +18,7 @@ from opslore import conversion, ggufheader, models
 from opslore.bundle import gguf
 from opslore.errors import ConfigError, DataError, IntegrityError, MissingExtra, MissingInput
 
-pytest_plugins = ["base_models"]
+pytest_plugins = ["base_models", "real.fixtures"]
 
 ODD = "{% for m in messages %}{{ 'größer \\n \"' + m['content'] }}\n{% endfor %}\r\n\t "
 BOTH = pytest.mark.parametrize("which", ["tiny_llama", "tiny_gemma"])
@@ -200,6 +200,23 @@ def test_llama_quantize_is_given_f16_and_the_type(
     assert Path(f"{tool}.asked").read_text() == "Q4_K_M\n"
     assert ggufheader.read(out).get("general.file_type") == 1
     assert gguf.read_template(out) == ODD
+
+
+def test_the_real_llama_quantize_keeps_all_but_the_numbers(
+    tiny_llama: models.Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    llama_quantize: Path,
+) -> None:
+    monkeypatch.setenv("OPSLORE_LLAMA_QUANTIZE", str(llama_quantize))
+    plain, out = tmp_path / "plain.gguf", tmp_path / "out.gguf"
+    gguf.write(tiny_llama.folder, plain, "f16", tiny_llama, ODD)
+    gguf.write(tiny_llama.folder, out, "q4_k_m", tiny_llama, ODD)
+    assert ggufheader.read(out).get("general.file_type") == 15  # MOSTLY_Q4_K_M
+    assert gguf.read_template(out) == ODD
+    assert out.stat().st_size < 0.8 * plain.stat().st_size
+    before, after = (ggufheader.read(path).tensors for path in (plain, out))
+    assert {n: t.shape for n, t in before.items()} == {n: t.shape for n, t in after.items()}
 
 
 def test_a_tool_that_fails_is_quoted(
