@@ -116,6 +116,7 @@ def install(
     name: Annotated[str, typer.Option(help="The model's name in Ollama.")],
     version: Annotated[str, typer.Option(help="The release, which becomes the tag.")],
     url: Annotated[str, typer.Option(help="The Ollama.")] = "http://127.0.0.1:11434",
+    as_json: Json = True,  # what a Job prints is read by a program, always
 ) -> None:
     """Install an archive into an Ollama, as the import Job does."""
     from opslore.release import inside
@@ -131,6 +132,7 @@ def point(
     state: Annotated[str, typer.Option(help="Point it to the model with this digest.")] = "",
     remove: Annotated[bool, typer.Option("--remove", help="Take the tag away.")] = False,
     url: Annotated[str, typer.Option(help="The Ollama.")] = "http://127.0.0.1:11434",
+    as_json: Json = True,
 ) -> None:
     """Say what NAME:latest is in an Ollama, or move it, as a Job does."""
     from opslore.release import inside
