@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from ruamel.yaml import YAML
+
+from opslore.config import Agent
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,6 +78,14 @@ def run(line: str, where: Path) -> subprocess.CompletedProcess[str]:
 def test_readme_shows_commands() -> None:
     assert any(line.startswith("opslore run") for line in commands())
     assert [line.split()[:2] for line in demo_recipe()] == [["opslore", "run"], ["opslore", "ask"]]
+
+
+def test_readme_settings_are_settings() -> None:
+    fences = MarkdownIt().parse((ROOT / "README.md").read_text())
+    shown = [YAML(typ="safe").load(t.content) for t in fences if t.info == "yaml"]
+    assert len(shown) >= 2
+    for part in shown:
+        Agent.model_validate({"name": "sre", "collect": [{"path": "RUNBOOK.md"}], **part})
 
 
 @pytest.mark.slow
