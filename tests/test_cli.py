@@ -658,7 +658,7 @@ def _stops(process: subprocess.Popen[str], number: signal.Signals, folder: Path)
     assert "Traceback" not in err
     assert [line.split()[0] for line in out.splitlines()] == ["collect", "prepare"]
     state = call(folder, "status", "tiny.yaml", "--json")
-    assert json.loads(state.out)[2]["state"] == "stopped"
+    assert json.loads(state.out)["steps"][2]["state"] == "stopped"
     doctor = call(folder, "doctor", "tiny.yaml")
     assert "stopped runs: 1 left half-way: adapter-" in doctor.out
 

@@ -26,6 +26,11 @@ WAIT = 120.0
 """Seconds to wait for another program; a registration on a fresh database takes about ten."""
 
 
+def cache() -> Path:
+    """The folder for what can be made again: OPSLORE_CACHE, or ~/.cache/opslore."""
+    return Path(os.environ.get("OPSLORE_CACHE") or Path.home() / ".cache" / "opslore")
+
+
 def write(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
-import os
 import re
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from opslore import ggufheader, modelfolder
 from opslore.errors import ConfigError, IntegrityError, MissingExtra, MissingInput
+from opslore.files import cache as cache
 from opslore.store import sha256, write
 
 CONVERSION = 2
@@ -113,11 +113,6 @@ def digest(name: str, revision: str = "") -> str:
         return _folder_digest(Path(name).expanduser())
     repo, commit = modelfolder.pinned(name, revision)
     return hashlib.sha256(f"{repo}@{commit}".encode()).hexdigest()
-
-
-def cache() -> Path:
-    """The folder for what can be made again: OPSLORE_CACHE, or ~/.cache/opslore."""
-    return Path(os.environ.get("OPSLORE_CACHE") or Path.home() / ".cache" / "opslore")
 
 
 def _kind(name: str) -> str:

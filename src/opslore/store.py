@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from opslore import mirror
 from opslore.bucket import Bucket
 from opslore.cards import Card
 from opslore.errors import IntegrityError, MissingInput, OpsloreError
-from opslore.files import read_rows, sha256, sync, write, write_rows
+from opslore.files import cache, read_rows, sha256, sync, write, write_rows
 from opslore.shelf import Shelf, fetch
 
 __all__ = [
@@ -99,8 +98,7 @@ def opened(url: str, agent: str) -> Store:
         return Store(Path(url), agent)
     bucket = Bucket.open(url)
     where = hashlib.sha256(f"{bucket.place.endpoint} {bucket.uri()}".encode()).hexdigest()
-    home = Path(os.environ.get("OPSLORE_CACHE") or Path.home() / ".cache" / "opslore")
-    return Store(home / "stores" / where[:16], agent, bucket)
+    return Store(cache() / "stores" / where[:16], agent, bucket)
 
 
 class Store(Shelf):

@@ -12,7 +12,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from opslore import progress
-from opslore.cards import Adapter, Bundle
 from opslore.config import Agent
 from opslore.errors import IntegrityError, MissingInput
 from opslore.release import archive, counter, papers, signing
@@ -44,7 +43,7 @@ def write(agent: Agent, home: Store, cards: Cards, version: str) -> dict[str, st
         IntegrityError: the store keeps other bytes under this version.
         ServerError: the bucket does not answer; run again, and what is missing is completed.
     """
-    adapter, bundle = _pick(cards)
+    _, _, adapter, bundle, _ = cards
     room = folder(home, version)
     weights = home.path(adapter) / "adapter"
     names = sorted(path.name for path in weights.iterdir() if path.is_file())
@@ -87,7 +86,3 @@ def fetched(home: Store, version: str) -> Path:
         home.fetch(key(home, version, name), digest)
     home.fetch(key(home, version, SIGNATURE))
     return room
-
-
-def _pick(cards: Cards) -> tuple[Adapter, Bundle]:
-    return cards[2], cards[3]

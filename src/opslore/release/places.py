@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from opslore.config_deploy import Commit
 from opslore.errors import ConfigError
@@ -13,6 +13,9 @@ from opslore.release import yamltext
 from opslore.release.edited import File
 from opslore.release.gitcommit import Branch
 from opslore.release.yamltree import Node
+
+S = TypeVar("S", str, str | None)
+"""A place's state; None where nothing stands there yet."""
 
 
 class Text(Protocol):
@@ -103,19 +106,19 @@ def filled(template: str, agent: str, model: str, version: str) -> str:
     return template
 
 
-def pack(states: list[str]) -> str:
+def pack(states: list[S]) -> S:
     """The state of many places as one text; that of one place is its own."""
     return states[0] if len(states) == 1 else json.dumps(states, ensure_ascii=False)
 
 
-def unpack(state: str, count: int, name: str) -> list[str]:
+def unpack(state: S, count: int, name: str) -> list[S]:
     """What `pack` made.
 
     Raises:
-        ConfigError: the file has more or fewer places now.
+        ConfigError: there are more or fewer places now.
     """
-    found: list[str] = [state] if count == 1 else []
-    if count > 1 and state.startswith("["):
+    found: list[S] = [state] if count == 1 else []
+    if count > 1 and state is not None and state.startswith("["):
         found = json.loads(state)
     if len(found) != count:
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from opslore.errors import ConfigError
 from opslore.release import manifestenv, yamltext
 from opslore.release.cluster import Cluster, Conflict
 from opslore.release.manifestenv import Place
-from opslore.release.places import Places, filled
+from opslore.release.places import Places, filled, pack, unpack
 from opslore.release.targets import Staged
 from opslore.release.yamltree import Node
 
@@ -152,7 +151,7 @@ class ResourceObject:
     def aim(self, agent: str, version: str) -> str:
         """The value of every place when it names this version."""
         value = filled(self.section.value, agent, self.model, version)
-        state = _pack([value] * len(self._places(self._read())))
+        state = pack([value] * len(self._places(self._read())))
         return state or value
 
     def now(self) -> str | None:
@@ -162,7 +161,7 @@ class ResourceObject:
             ConfigError: there is no such object, or it cannot name the model so.
             ServerError: the cluster does not answer, or refuses.
         """
-        return _pack([place.value for place in self._places(self._read())])
+        return pack([place.value for place in self._places(self._read())])
 
     def move(self, state: str | None) -> None:
         """Patch every place in one request, unless somebody else changes them.
@@ -176,14 +175,14 @@ class ResourceObject:
         for number in range(TRIES):
             found = self._read()
             places = self._places(found)
-            now = _pack([place.value for place in places])
+            now = pack([place.value for place in places])
             if now == state:
                 return
             if number and now != seen:
                 break
             seen = now
             try:
-                self._patch(found, places, _unpack(state, len(places), self.name))
+                self._patch(found, places, unpack(state, len(places), self.name))
             except Conflict:
                 continue  # a controller has written its status; what we set may be as it was
             return
@@ -257,19 +256,3 @@ def _plain(node: Node) -> Any:
     if node.kind == "list":
         return [_plain(value) for _, value in node.children]
     return node.text
-
-
-def _pack(values: list[str | None]) -> str | None:
-    return values[0] if len(values) == 1 else json.dumps(values, ensure_ascii=False)
-
-
-def _unpack(state: str | None, count: int, name: str) -> list[str | None]:
-    found: list[str | None] = [state] if count == 1 else []
-    if count > 1 and state is not None and state.startswith("["):
-        found = json.loads(state)
-    if len(found) != count:
-        raise ConfigError(
-            f"deploy: {name} has {count} places that name the model now, not as many as before",
-            hint="run `opslore deploy AGENT.yaml` again",
-        )
-    return found
