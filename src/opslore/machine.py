@@ -57,6 +57,11 @@ def tune() -> bool:
     return bool(libc.mallopt(_M_TRIM_THRESHOLD, _THRESHOLDS[0]) == 1 and mapped)
 
 
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def free_memory() -> int | None:
     """Bytes this process may still take, the container's limit included; None when unknown."""
     found = [amount for amount in (_system(), _container()) if amount is not None]

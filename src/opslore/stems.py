@@ -17,6 +17,12 @@ TOKEN = re.compile(r"\w+(?:[-.]\w+)*")
 
 def words(text: str) -> list[str]:
     """Split a name or a sentence into lower-case stems, CamelCase parts included."""
+    return list(_words(text))
+
+
+# The entries of a runbook are read again for every question.
+@lru_cache(maxsize=50_000)
+def _words(text: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFKC", text)
     out: list[str] = []
     for token in TOKEN.findall(plain):
@@ -24,16 +30,23 @@ def words(text: str) -> list[str]:
         if len(parts) > 1:
             out.append("".join(parts))
         out += parts if parts else [token.lower()]
-    return [_stem(w) for w in out]
+    return tuple(_stem(w) for w in out)
 
 
 def quoted(asked: Sequence[str], said: Sequence[str]) -> int:
     """Length of the longest run of stems that both have, up to `LONGEST`."""
+    runs, whole = _runs(tuple(said)), tuple(asked)
     for length in range(1, LONGEST + 1):
-        runs = {tuple(said[i : i + length]) for i in range(len(said) - length + 1)}
-        if not any(tuple(asked[i : i + length]) in runs for i in range(len(asked) - length + 1)):
+        if not any(whole[i : i + length] in runs for i in range(len(whole) - length + 1)):
             return length - 1
     return LONGEST
+
+
+@lru_cache(maxsize=512)
+def _runs(said: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+    """Every run of up to `LONGEST` words."""
+    ends = range(1, LONGEST + 1)
+    return frozenset(said[i : i + n] for n in ends for i in range(len(said) - n + 1))
 
 
 def terms(text: str) -> list[str]:

@@ -151,10 +151,11 @@ def test_many_conversations_come_back_in_order(tiny: Server) -> None:
     assert heard == [1, 2, 3, 4, 5, 6]
 
 
-def test_slots_answer_in_order_too(tiny_llama: models.Base, tmp_path: Path) -> None:
+def test_engines_side_by_side_answer_in_order_too(tiny_llama: models.Base, tmp_path: Path) -> None:
     gguf.write(tiny_llama.folder, tmp_path / "t.gguf", "f16", tiny_llama, template(tiny_llama))
     grammar = 'root ::= [a-z]{3} "."'
     with Server(tmp_path / "t.gguf", context=256, parallel=3) as server:
+        assert len(server._engines) == 3
         many: list[Reply] = list(server.chat_many(CONVERSATIONS * 3, grammar=grammar))
         alone = [server.chat(turns, grammar=grammar).text for turns in CONVERSATIONS]
     assert [reply.text for reply in many] == alone * 3
@@ -177,7 +178,7 @@ def test_a_closed_server_does_not_answer(tiny_llama: models.Base, tmp_path: Path
     assert tiny_llama.gguf is not None
     server = Server(tiny_llama.gguf, context=256)
     room = server._room
-    assert [file.name for file in room.iterdir()] == ["socket.sock"]
+    assert [file.name for file in room.iterdir()] == ["0.sock"]
     server.close()
     assert not room.exists()
     with pytest.raises(ServerError, match="was closed"):
@@ -192,7 +193,7 @@ def test_opening_and_closing_at_once_does_not_hang(tiny_llama: models.Base) -> N
 
 
 def test_no_tcp_port_is_opened(server: Server) -> None:
-    assert server._engine.listening_address.startswith("unix://")
+    assert server._engines[0].listening_address.startswith("unix://")
 
 
 @pytest.mark.parametrize(

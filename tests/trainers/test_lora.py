@@ -100,10 +100,10 @@ class TestPacking:
 
     def test_rows_are_rounded_and_filler_is_not_learned(self) -> None:
         row = pack(some_tokens(100, [70, 33]), 2)
-        assert (row.ids.shape[1], row.lines, len(row.learn)) == (256, [128, 128], 64)
+        assert (row.ids.shape[1], row.lines, len(row.learn)) == (192, [128, 64], 64)
         assert (row.labels != -100).sum() == 14
         assert row.ids[0, 70:128].tolist() == [2] * 58
-        assert row.ids[0, 128 + 33 :].tolist() == [2] * 95
+        assert row.ids[0, 128 + 33 :].tolist() == [2] * 31
         assert row.positions[0, 128:132].tolist() == [0, 1, 2, 3]
 
     def test_batches_take_every_length_band_and_no_example_twice(self) -> None:

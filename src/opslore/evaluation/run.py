@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from opslore import ggufheader, models, store
+from opslore import ggufheader, machine, models, store
 from opslore.bundle.catalogue import Catalogue
 from opslore.cards import Example, Result
 from opslore.config import Agent
@@ -22,6 +22,9 @@ from opslore.index import Index
 from opslore.servers import Server, load
 
 SPLITS = ("s1", "s2", "s3")
+
+ENGINE = 512 << 20
+"""Bytes of memory that an engine takes beside its weights: keys, values, buffers."""
 
 
 def evaluate(
@@ -136,7 +139,12 @@ def _catalogue(path: Path) -> Catalogue:
 
 
 def _server(agent: Agent, gguf: Path) -> Server:
-    return load(agent.evaluate.server).Server(gguf, context=agent.export.num_ctx)
+    """A server with as many engines as there are cores and memory for."""
+    free = machine.free_memory()
+    room = 1 if free is None else free // (2 * (ENGINE + gguf.stat().st_size))
+    return load(agent.evaluate.server).Server(
+        gguf, context=agent.export.num_ctx, parallel=max(1, min(machine.cores(), room))
+    )
 
 
 def _ask_base(run: Run, among: list[Example]) -> None:
@@ -221,7 +229,7 @@ def _leaks(dataset: Path, examples: list[Example]) -> list[str] | None:
 def _settings(agent: Agent) -> dict[str, str]:
     """What has to be known to believe the numbers."""
     return {
-        "decoding": "greedy, one slot, no prompt cache",
+        "decoding": "greedy, one prompt at a time in each engine, no prompt cache",
         "server": agent.evaluate.server,
         "quantization": agent.export.quantization,
         "max_tokens": str(agent.evaluate.max_tokens),

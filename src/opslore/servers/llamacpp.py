@@ -1,9 +1,10 @@
 """llama.cpp in this process, through xllamacpp: no server to start, no TCP port.
 
-Replies are greedy. With one slot and without the prompt cache, which are the defaults, the same
-prompt gives the same reply whatever was asked before. Two things change that by rounding alone,
-and only where two tokens are almost equally likely: a prompt cache, because reused tokens were
-computed in a batch of another size, and several slots, because a batch then holds other prompts.
+Replies are greedy. Without the prompt cache, which is the default, the same prompt gives the same
+reply whatever was asked before or is asked beside it: conversations that are answered at the same
+time have an engine each. Two things change a reply by rounding alone, and only where two tokens are
+almost equally likely: a prompt cache, because reused tokens were computed in a batch of another
+size, and another number of threads in an engine.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Self
 
-from opslore import ggufheader
+from opslore import ggufheader, machine
 from opslore.cards import Message
 from opslore.errors import DataError, MissingExtra, ServerError
 from opslore.servers import Reply
@@ -46,7 +48,8 @@ class Server:
         Args:
             gguf: the model, with its chat template inside.
             context: tokens that prompt and reply may have together.
-            parallel: conversations that are computed in one batch.
+            parallel: conversations that are answered at the same time; they share the threads, and
+                one core each is the fastest way through many prompts (docs/LOG.md).
             threads: threads that compute; 0 takes every core this process may use.
             cache: keep the last prompt's keys and values, so that a common beginning is not
                 computed again.
@@ -62,10 +65,15 @@ class Server:
         self.template = Template(text, str(gguf), **_tokens(header))
         self._bos = self.template.tokens["bos_token"] if _adds_bos(header) else ""
         self._room = Path(tempfile.mkdtemp(prefix="opslore-"))
+        self._engines: list[Any] = []
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        each = max(1, (threads or machine.cores()) // parallel)
         try:
-            self._engine = _engine(gguf, self._room, context, parallel, threads or _cores())
+            for number in range(parallel):
+                self._engines.append(_engine(gguf, self._room, number, context, each))
+                self._free.put(self._engines[-1])
         except BaseException:
-            shutil.rmtree(self._room, ignore_errors=True)
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -78,7 +86,8 @@ class Server:
 
     def close(self) -> None:
         """Free the model's memory; a closed server does not answer."""
-        self._engine = None
+        # The queue holds them too; what frees one is that nobody holds it any more.
+        self._engines, self._free = [], SimpleQueue()
         shutil.rmtree(self._room, ignore_errors=True)
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -129,7 +138,7 @@ class Server:
 
     def complete(self, prompt: str, *, grammar: str | None = None, max_tokens: int = 160) -> Reply:
         """Continue a prompt that is already rendered."""
-        if self._engine is None:
+        if not self._engines:
             raise ServerError(f"{self.gguf}: this server was closed")
         request: dict[str, Any] = {
             "prompt": prompt.removeprefix(self._bos),
@@ -142,9 +151,13 @@ class Server:
         }
         if grammar is not None:
             request["grammar"] = grammar
-        started = time.perf_counter()
-        answer = self._engine.handle_completions(request)
-        seconds = time.perf_counter() - started
+        engine = self._free.get()
+        try:
+            started = time.perf_counter()
+            answer = engine.handle_completions(request)
+            seconds = time.perf_counter() - started
+        finally:
+            self._free.put(engine)
         if "error" in answer:
             raise self._refusal(answer["error"], grammar)
         return self._reply(answer, seconds, max_tokens)
@@ -175,8 +188,9 @@ class Server:
         )
 
 
-def _engine(gguf: Path, room: Path, context: int, parallel: int, threads: int) -> Any:
+def _engine(gguf: Path, room: Path, number: int, context: int, threads: int) -> Any:
     """llama.cpp's server object, listening on nothing but a socket in a private folder."""
+    socket = room / f"{number}.sock"
     # OpenMP threads that wait by spinning starve their neighbours; read when libgomp is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -185,12 +199,12 @@ def _engine(gguf: Path, room: Path, context: int, parallel: int, threads: int) -
         raise MissingExtra(
             "server 'llamacpp' needs 'xllamacpp'", hint="pip install xllamacpp"
         ) from error
-    if len(str(room)) > SOCKET_LIMIT - len("/socket.sock"):
+    if len(str(socket)) > SOCKET_LIMIT:
         raise ServerError(f"{room}: too long for a socket", hint="set TMPDIR to a shorter path")
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf)
-    params.n_ctx = context * parallel
-    params.n_parallel = parallel
+    params.n_ctx = context
+    params.n_parallel = 1
     params.n_gpu_layers = 0
     params.fit_params = False
     params.verbosity = 0
@@ -202,7 +216,7 @@ def _engine(gguf: Path, room: Path, context: int, parallel: int, threads: int) -
     params.ui = False
     params.endpoint_slots = False
     params.n_threads_http = 1
-    params.hostnames = [str(room / "socket.sock")]
+    params.hostnames = [str(socket)]
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.n_threads = threads
         cpu.poll = 0
@@ -214,11 +228,6 @@ def _engine(gguf: Path, room: Path, context: int, parallel: int, threads: int) -
     # freeing the engine would wait for ever. An answer proves that the loop runs.
     engine.handle_completions({"prompt": "a", "max_tokens": 1, "cache_prompt": False})
     return engine
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _tokens(header: ggufheader.Header) -> dict[str, str]:

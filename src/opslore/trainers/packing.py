@@ -21,9 +21,9 @@ from opslore.errors import DataError
 ATTENTION = "opslore_packed"
 """Name of the attention below in transformers' registry."""
 
-ROUND_ROW, ROUND_LINE, ROUND_LEARN = 128, 64, 64
-"""Row, line and target counts are rounded up to these: on CPUs oneDNN compiles every matmul of the
-model anew for each new shape, which takes as long as several steps (docs/LOG.md)."""
+ROUND_LINE, ROUND_LEARN = 64, 64
+"""Line and target counts are rounded up to these: on CPUs oneDNN compiles every matmul of the model
+anew for each new shape, which takes as long as several steps (docs/LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Row:
     """A packed batch.
 
     Attributes:
-        ids: [1, T] token ids; T is a multiple of 128.
+        ids: [1, T] token ids; T is a multiple of 64.
         positions: [1, T] position of each token inside its own example.
         lines: T as a sum: the tokens of each example, rounded up to multiples of 64 with filler.
         learn: [L] places in the row whose next token is learned; L is a multiple of 64.
@@ -115,21 +115,19 @@ def stratified(examples: Sequence[Tokens], size: int, rng: random.Random) -> lis
     return [[examples[band[i]] for band in bands] for i in range(count)]
 
 
-def pack(batch: Sequence[Tokens], filler: int, least: int = 0) -> Row:
+def pack(batch: Sequence[Tokens], filler: int) -> Row:
     """Lay examples end to end; every length is rounded up so that few shapes occur.
 
     Args:
         batch: the examples.
         filler: token id that fills lines up; it stands behind its example, where causality hides
             it, and is never learned.
-        least: tokens a row has at least.
     """
     ids: list[int] = []
     positions: list[int] = []
     learn: list[int] = []
     labels: list[int] = []
     lines = [_up(len(tokens.ids), ROUND_LINE) for tokens in batch]
-    lines[-1] += _up(max(sum(lines), least), ROUND_ROW) - sum(lines)
     for width, tokens in zip(lines, batch, strict=True):
         offset, length = len(ids), len(tokens.ids)
         ids += tokens.ids + [filler] * (width - length)

@@ -1,7 +1,8 @@
 """LoRA fine-tuning with PyTorch and PEFT: CPU, CUDA and MPS by the same loop.
 
-Read in this order: `fit` (what happens), `_step` (one update), then packing.py (how a batch is laid
-out) and checkpoint.py (what survives a kill).
+Read in this order: `fit` (what happens), `_step` (one update), then learner.py (a loss and its
+gradient), packing.py (how examples are laid out), parallel.py (more than one process) and
+checkpoint.py (what survives a kill).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from opslore import store
@@ -24,13 +25,15 @@ from opslore.config import Train
 from opslore.errors import DataError
 from opslore.models import Base
 from opslore.trainers import checkpoint
-from opslore.trainers.packing import ATTENTION, Tokens, pack, stratified, tokenize
-
-PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-"""The matrices of a block that get an adapter (all of them: Dettmers et al. 2023, section 4)."""
+from opslore.trainers.learner import PROJECTIONS
+from opslore.trainers.packing import Tokens, stratified, tokenize
+from opslore.trainers.parallel import EACH, Team, divided, processes
 
 VALIDATIONS = 10
 """How many times the validation loss is taken during a run."""
+
+HELPER = 1 << 30
+"""Bytes of memory that a helping process takes beside its weights."""
 
 
 class Run:
@@ -49,12 +52,11 @@ class Run:
                 hint="run `opslore prepare AGENT.yaml` and read its coverage table",
             )
         mean = sum(len(tokens.ids) for tokens in self.examples) / len(self.examples)
-        self.least = round(mean * min(train.batch_size, len(self.examples)))
-        self.device = _device()
-        self.model = _adapted(train, base, self.device)
-        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
-        self.names = [name for name, _ in named]
-        self.used = [weight for _, weight in named]
+        self.team = _team(train, base, mean, self.tokenizer.eos_token_id or 0)
+        learner = self.team.learner
+        self.model, self.device = learner.model, learner.device
+        self.names, self.used = learner.names, learner.used
+        self.each = EACH if self.device.type == "cpu" else train.batch_size
         # The model multiplies with a copy in its own type; the sums are kept in fp32, where small
         # updates are not lost (mixed precision: Micikevicius et al. 2018, section 3.1).
         self.master = [w.detach().float().clone().requires_grad_() for w in self.used]
@@ -110,8 +112,15 @@ def fit(
         DataError: no examples, an example too long, or a loss that is not a number.
     """
     run = Run(train, base, dataset, work)
-    if checkpoint.load(run):
-        _refresh(run)
+    with run.team:
+        _train(run, progress)
+    return _finish(run, base)
+
+
+def _train(run: Run, progress: Any) -> None:
+    """Every step from the last checkpoint on."""
+    train = run.train
+    checkpoint.load(run)
     every = max(1, train.iters // VALIDATIONS)
     for batch in run.batches():
         if _stopped(run):
@@ -136,24 +145,20 @@ def fit(
             progress(run.step, train.iters, loss)
         if run.step % train.save_every == 0 or run.step == train.iters or _stopped(run):
             checkpoint.save(run)
-    return _finish(run, base)
 
 
 def _step(run: Run, batch: list[Tokens]) -> float:
     """One optimiser update; returns the loss in nats per completion token."""
     for group in run.optimiser.param_groups:
         group["lr"] = _rate(run.train, run.step)
-    run.model.train()
-    loss = _loss(run, batch)
-    value = float(loss.detach())
-    if not math.isfinite(value):
+    loss, gradients = run.team.gradients(divided(batch, run.each), run.master)
+    if not math.isfinite(loss):
         raise DataError(
-            f"step {run.step + 1}: the loss is {value}",
+            f"step {run.step + 1}: the loss is {loss}",
             hint="lower train.learning_rate; the last good checkpoint is kept",
         )
-    loss.backward()  # type: ignore[no-untyped-call]
-    for master, used in zip(run.master, run.used, strict=True):
-        master.grad, used.grad = (None if used.grad is None else used.grad.float()), None
+    for master, gradient in zip(run.master, gradients, strict=True):
+        master.grad = gradient
     norm = float(torch.nn.utils.clip_grad_norm_(run.master, 1.0))
     if not math.isfinite(norm):
         raise DataError(
@@ -161,43 +166,12 @@ def _step(run: Run, batch: list[Tokens]) -> float:
             hint="lower train.learning_rate; the last good checkpoint is kept",
         )
     run.optimiser.step()
-    _refresh(run)
-    return value
-
-
-def _refresh(run: Run) -> None:
-    """Give the model the new weights in the type it computes with."""
-    with torch.no_grad():
-        for master, used in zip(run.master, run.used, strict=True):
-            used.copy_(master)
-
-
-def _loss(run: Run, batch: list[Tokens]) -> torch.Tensor:
-    """Mean cross-entropy over the completions' tokens only."""
-    row = pack(batch, run.tokenizer.eos_token_id or 0, run.least)
-    model = run.model.get_base_model()
-    hidden = model.model(
-        input_ids=row.ids.to(run.device),
-        position_ids=row.positions.to(run.device),
-        use_cache=False,
-        lines=row.lines,
-    ).last_hidden_state[0]
-    # The head costs vocabulary x tokens: only tokens that are learned go through it.
-    logits = model.lm_head(hidden[row.learn.to(run.device)]).float()
-    return torch.nn.functional.cross_entropy(logits, row.labels.to(run.device))
+    return loss
 
 
 def _validate(run: Run) -> float:
     """Loss over the validation examples, nats per completion token."""
-    run.model.eval()
-    total, count = 0.0, 0
-    with torch.inference_mode():
-        for i in range(0, len(run.valid), run.train.batch_size):
-            batch = run.valid[i : i + run.train.batch_size]
-            tokens = sum(len(t.ids) - t.start for t in batch)
-            total += float(_loss(run, batch)) * tokens
-            count += tokens
-    found = total / count
+    found = run.team.loss(divided(run.valid, run.each), run.master)
     if not math.isfinite(found):
         raise DataError(
             f"step {run.step}: the validation loss is {found}",
@@ -221,35 +195,15 @@ def _stopped(run: Run) -> bool:
     return 0 < run.train.patience <= run.worse
 
 
-def _adapted(train: Train, base: Base, device: torch.device) -> Any:
-    """The base model with fresh LoRA matrices on its last `lora_layers` blocks."""
-    model = AutoModelForCausalLM.from_pretrained(
-        base.folder, dtype=_dtype(device), attn_implementation=ATTENTION, local_files_only=True
-    )
-    layers = model.config.get_text_config().num_hidden_layers
-    config = LoraConfig(
-        r=train.lora_rank,
-        lora_alpha=float(train.lora_alpha),  # 16 and 16.0 are other bytes in the adapter's file
-        target_modules=PROJECTIONS,
-        layers_to_transform=list(range(max(0, layers - train.lora_layers), layers)),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model.to(device), config, autocast_adapter_dtype=False)
-
-
-def _device() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the hardware multiplies it (the adapter itself stays fp32), else fp32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
-        return torch.bfloat16
-    return torch.float32
+def _team(train: Train, base: Base, mean: float, filler: int) -> Team:
+    """As many processes as this training is worth."""
+    weights = sum(path.stat().st_size for path in base.folder.glob("*.safetensors"))
+    parts = math.ceil(train.batch_size / EACH)
+    # Two of each for a parameter and token on the way up, about as many on the way down.
+    work = 4.0 * weights / 2 * mean * train.batch_size * train.iters
+    alone = torch.cuda.is_available() or torch.backends.mps.is_available()
+    count = 1 if alone else processes(work, parts, HELPER + 4 * weights)
+    return Team(count - 1, train, base, filler)
 
 
 def _finish(run: Run, base: Base) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""The model that learns: base weights, LoRA matrices, and the gradients of a packed row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from opslore.config import Train
+from opslore.models import Base
+from opslore.trainers.packing import ATTENTION, Tokens, pack
+
+PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+"""The matrices of a block that get an adapter (all of them: Dettmers et al. 2023, section 4)."""
+
+
+class Learner:
+    """A base model with an adapter, in the type the device multiplies.
+
+    Attributes:
+        names: the adapter's matrices, in the order of `used`.
+        used: their values as the model multiplies with them.
+    """
+
+    def __init__(self, train: Train, base: Base, filler: int) -> None:
+        """Load the base model and give it fresh adapter matrices.
+
+        Args:
+            train: hyper-parameters.
+            base: the model to adapt.
+            filler: token id that fills rows up.
+        """
+        self.device = _device()
+        self.model = _adapted(train, base, self.device)
+        self.filler = filler
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in named]
+        self.used = [weight for _, weight in named]
+
+    def take(self, weights: Sequence[torch.Tensor]) -> None:
+        """Use these values of the adapter's matrices."""
+        with torch.no_grad():
+            for used, weight in zip(self.used, weights, strict=True):
+                used.copy_(weight)
+
+    def loss(self, examples: Sequence[Tokens]) -> float:
+        """Sum of the cross-entropy over the completions' tokens, in nats; nothing is learned."""
+        self.model.eval()
+        with torch.inference_mode():
+            return float(self._loss(examples))
+
+    def gradients(self, examples: Sequence[Tokens], tokens: int) -> tuple[float, torch.Tensor]:
+        """The same sum, and the gradient of the sum divided by `tokens`.
+
+        Returns:
+            The sum in nats, and one flat fp32 row on the CPU, in the order of `used`.
+        """
+        self.model.train()
+        loss = self._loss(examples)
+        (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        found = [torch.zeros_like(w) if w.grad is None else w.grad for w in self.used]
+        for weight in self.used:
+            weight.grad = None
+        return float(loss.detach()), flat(found)
+
+    def _loss(self, examples: Sequence[Tokens]) -> torch.Tensor:
+        row = pack(examples, self.filler)
+        model = self.model.get_base_model()
+        hidden = model.model(
+            input_ids=row.ids.to(self.device),
+            position_ids=row.positions.to(self.device),
+            use_cache=False,
+            lines=row.lines,
+        ).last_hidden_state[0]
+        # The head costs vocabulary x tokens: only tokens that are learned go through it.
+        logits = model.lm_head(hidden[row.learn.to(self.device)]).float()
+        labels = row.labels.to(self.device)
+        return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+
+
+def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Tensors of any shape as one fp32 row on the CPU."""
+    return torch.cat([t.detach().float().reshape(-1) for t in tensors]).cpu()
+
+
+def unflat(row: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """What `flat` took, in the shapes and on the devices of `like`."""
+    parts = torch.split(row, [t.numel() for t in like])
+    return [p.view(t.shape).to(t.device) for p, t in zip(parts, like, strict=True)]
+
+
+def _adapted(train: Train, base: Base, device: torch.device) -> Any:
+    """The base model with fresh LoRA matrices on its last `lora_layers` blocks."""
+    model = AutoModelForCausalLM.from_pretrained(
+        base.folder, dtype=_dtype(device), attn_implementation=ATTENTION, local_files_only=True
+    )
+    layers = model.config.get_text_config().num_hidden_layers
+    config = LoraConfig(
+        r=train.lora_rank,
+        lora_alpha=float(train.lora_alpha),  # 16 and 16.0 are other bytes in the adapter's file
+        target_modules=PROJECTIONS,
+        layers_to_transform=list(range(max(0, layers - train.lora_layers), layers)),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model.to(device), config, autocast_adapter_dtype=False)
+
+
+def _device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the hardware multiplies it (the adapter itself stays fp32), else fp32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
