@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import entries
 import numpy as np
+import pytest
 from test_ask import WIDTH, parrot
 from tiny_models import CHATML
 
@@ -15,11 +17,27 @@ from opslore import ggufheader
 from opslore.bundle import catalogue, modelfile
 from opslore.index import Index
 from opslore.release.targets import Staged
+from opslore.servers.ollama_client import Client
 from opslore.store import sha256
 
 SYSTEM = "You are an SRE.\nAnswer with the command."
 SAYS = ["d", "f", "Ġ-", "h"]
 VERSIONS = ["v20260101-00000001", "v20260202-00000002", "v20260303-00000003"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A module that imports this asks every Ollama to compute with one thread."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPSLORE_OLLAMA_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def client(ollama_server: str) -> Iterator[Client]:
+    """A connection to the real Ollama."""
+    with Client(ollama_server) as found:
+        yield found
 
 
 def bundle(
@@ -30,6 +48,12 @@ def bundle(
     parrot(folder / "model.gguf", pieces)
     if endless:
         _say_next(folder / "model.gguf", SAYS[0], [SAYS[-1]] * 2)
+    assert ggufheader.template(folder / "model.gguf") == CHATML
+    return around(folder, system)
+
+
+def around(folder: Path, system: str = SYSTEM) -> Path:
+    """The rest of a bundle, written around the `model.gguf` that its folder has."""
     index = Index(
         [
             entries.made("NodeDiskFull", "the filesystem of the node is almost full", "df -h"),
@@ -41,7 +65,6 @@ def bundle(
     (folder / "catalogue.json").write_text(known.model_dump_json())
     (folder / "settings.json").write_text(json.dumps({"system_prompt": system, "entries": 2}))
     template = ggufheader.template(folder / "model.gguf")
-    assert template == CHATML
     parameters = {"num_ctx": 1024, "temperature": 0.0, "num_predict": 24}
     text = modelfile.render("model.gguf", template, system, modelfile.stops(template), parameters)
     (folder / "Modelfile").write_text(text)

@@ -214,6 +214,16 @@ def test_a_folder_without_template_is_refused(folder: Path) -> None:
         models.resolve(str(folder))
 
 
+def test_a_gemma_that_could_not_be_exported_is_refused(
+    tiny_gemma: models.Base, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_gemma.folder, tmp_path / "gemma")
+    with pytest.raises(MissingInput, match=r"tokenizer\.model is missing"):
+        models.resolve(str(folder))
+    (folder / "tokenizer.model").write_bytes(b"words")
+    assert models.resolve(str(folder)).folder == folder
+
+
 def test_a_gguf_of_another_architecture_says_what_is_possible(
     tiny_llama: models.Base, tmp_path: Path, model_cache: Path
 ) -> None:

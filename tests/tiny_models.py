@@ -57,8 +57,25 @@ def llama(path: Path) -> Path:
 
 def gemma(path: Path) -> Path:
     """Seven blocks of Gemma 3, so that one of them attends to everything, without a template."""
+    writer = gemma_header(path, 7, gemma_words())
+    rows = np.random.default_rng(11)
+    _matrix(writer, rows, "token_embd", WORDS["gemma3"], 64, scale=0.5)
+    _norm(writer, rows, "output_norm", 64)
+    for block in range(7):
+        gemma_block(writer, rows, f"blk.{block}")
+    return _written(writer, path)
+
+
+def gemma_words() -> list[str]:
+    """The first words of Gemma 3's vocabulary."""
+    donor = ggufheader.read(models._bundled("gemma-3-270m"))
+    return list(donor.get("tokenizer.ggml.tokens")[: WORDS["gemma3"]])
+
+
+def gemma_header(path: Path, blocks: int, words: list[str]) -> gguf.GGUFWriter:
+    """The keys of a narrow Gemma 3 with these words; tensors are to follow."""
     writer = gguf.GGUFWriter(path, "gemma3")
-    writer.add_block_count(7)
+    writer.add_block_count(blocks)
     writer.add_context_length(2048)
     writer.add_embedding_length(64)
     writer.add_feed_forward_length(96)
@@ -70,29 +87,37 @@ def gemma(path: Path) -> Path:
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_sliding_window(16)
     donor = ggufheader.read(models._bundled("gemma-3-270m"))
-    _vocabulary(writer, donor, WORDS["gemma3"])
+    _vocabulary(writer, donor, len(words), words)
     writer.add_add_bos_token(True)
-    rows = np.random.default_rng(11)
-    _matrix(writer, rows, "token_embd", WORDS["gemma3"], 64, scale=0.5)
-    _norm(writer, rows, "output_norm", 64)
-    for block in range(7):
-        name = f"blk.{block}"
-        for norm in ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"):
+    return writer
+
+
+def gemma_block(
+    writer: gguf.GGUFWriter, rows: np.random.Generator, name: str, silent: bool = False
+) -> None:
+    """One block with random weights; a silent one adds nothing to what passes through it."""
+    for norm in ("attn_norm", "ffn_norm"):
+        _norm(writer, rows, f"{name}.{norm}", 64)
+    for norm in ("post_attention_norm", "post_ffw_norm"):
+        if silent:
+            writer.add_tensor(f"{name}.{norm}.weight", np.zeros(64, np.float32))
+        else:
             _norm(writer, rows, f"{name}.{norm}", 64)
-        _norm(writer, rows, f"{name}.attn_q_norm", 256)
-        _norm(writer, rows, f"{name}.attn_k_norm", 256)
-        _matrix(writer, rows, f"{name}.attn_q", 512, 64)
-        _matrix(writer, rows, f"{name}.attn_k", 256, 64)
-        _matrix(writer, rows, f"{name}.attn_v", 256, 64)
-        _matrix(writer, rows, f"{name}.attn_output", 64, 512)
-        _feed_forward(writer, rows, name, 64, 96)
-    return _written(writer, path)
+    _norm(writer, rows, f"{name}.attn_q_norm", 256)
+    _norm(writer, rows, f"{name}.attn_k_norm", 256)
+    _matrix(writer, rows, f"{name}.attn_q", 512, 64)
+    _matrix(writer, rows, f"{name}.attn_k", 256, 64)
+    _matrix(writer, rows, f"{name}.attn_v", 256, 64)
+    _matrix(writer, rows, f"{name}.attn_output", 64, 512)
+    _feed_forward(writer, rows, name, 64, 96)
 
 
-def _vocabulary(writer: gguf.GGUFWriter, donor: ggufheader.Header, count: int) -> None:
+def _vocabulary(
+    writer: gguf.GGUFWriter, donor: ggufheader.Header, count: int, words: list[str] | None = None
+) -> None:
     writer.add_tokenizer_model(donor.get("tokenizer.ggml.model"))
     writer.add_tokenizer_pre(donor.get("tokenizer.ggml.pre"))
-    words = donor.get("tokenizer.ggml.tokens")[:count]
+    words = words or donor.get("tokenizer.ggml.tokens")[:count]
     writer.add_token_list(words)
     writer.add_token_types(donor.get("tokenizer.ggml.token_type")[:count])
     if merges := donor.get("tokenizer.ggml.merges"):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 from opslore.errors import ConfigError, DataError, IntegrityError, MissingInput, SourceError
 
 FILES = ("*.safetensors", "*.json", "tokenizer*", "*.jinja", "README.md", "LICENSE*")
 """All that is taken from a hub: weights as safetensors, never code or pickles."""
+
+SENTENCEPIECE = "tokenizer.model"
+"""The vocabulary in SentencePiece's own format; transformers reads tokenizer.json instead."""
 
 
 def pinned(name: str, revision: str) -> tuple[str, str]:
@@ -71,6 +75,8 @@ def _complete(folder: Path) -> bool:
         shards = _json(index).get("weight_map")
         weights = sorted(set(shards.values())) if isinstance(shards, dict) else [""]
     parts = ["config.json", "tokenizer.json", "tokenizer_config.json", *weights]
+    if (folder / "config.json").is_file() and _sentencepiece(_json(folder / "config.json")):
+        parts.append(SENTENCEPIECE)
     return all((folder / part).is_file() for part in parts)
 
 
@@ -95,6 +101,11 @@ def check(folder: Path) -> None:
     for part in ("tokenizer.json", "tokenizer_config.json"):
         if not (folder / part).is_file():
             raise MissingInput(f"{folder}: {part} is missing")
+    if _sentencepiece(config) and not (folder / SENTENCEPIECE).is_file():
+        raise MissingInput(
+            f"{folder}: {SENTENCEPIECE} is missing, and a Gemma cannot be exported without it",
+            hint="take the file from the model's page on the hub and put it into the folder",
+        )
     if not (folder / "chat_template.jinja").is_file() and not _json(
         folder / "tokenizer_config.json"
     ).get("chat_template"):
@@ -102,6 +113,21 @@ def check(folder: Path) -> None:
             f"{folder}: the tokenizer has no chat template",
             hint="use the instruct version of the model, or add chat_template.jinja",
         )
+
+
+def keep_tokenizer(folder: Path, out: Path) -> None:
+    """Copy what transformers leaves out when it saves a tokenizer, and the converter reads.
+
+    `tokenizer_config.json` says which words are whole before anything else is cut.
+    """
+    for name in (SENTENCEPIECE, "tokenizer_config.json", "added_tokens.json"):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / name)
+
+
+def _sentencepiece(config: dict[str, object]) -> bool:
+    """Whether llama.cpp's converter reads this model's words from SENTENCEPIECE alone."""
+    return re.fullmatch(r"gemma[23]?(_text)?", str(config.get("model_type"))) is not None
 
 
 def _check_safetensors(file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import gemma_world
 import pytest
 
 from opslore import models
@@ -170,13 +171,21 @@ def test_a_modelfile_in_full() -> None:
 
 
 def test_functiongemma_gets_ollamas_own_renderer() -> None:
-    jinja = models.GEMMA_TEMPLATE + "{# <start_function_call> #}"
+    jinja = gemma_world.FUNCTION
     text = modelfile.render("m.gguf", jinja, "S", modelfile.stops(jinja), {})
     assert text.startswith(
         'FROM ./m.gguf\nRENDERER functiongemma\nPARSER functiongemma\nSYSTEM """S"""\n'
     )
     assert "TEMPLATE" not in text
     assert 'PARAMETER stop """<end_of_turn>"""' in text
+    assert 'PARAMETER stop """<start_function_response>"""' in text
+
+
+def test_turns_without_a_developer_are_not_functiongemmas() -> None:
+    """Ollama's renderer would write turns that such a model never read."""
+    folded = models.GEMMA_TEMPLATE + "{# <start_function_call> #}"
+    assert modelfile.family(folded) == "gemma"
+    assert modelfile.go_template(folded) == modelfile.go_template(models.GEMMA_TEMPLATE)
 
 
 def test_turns_nobody_knows_are_refused() -> None:

@@ -12,7 +12,7 @@ from opslore.errors import IntegrityError, MissingInput
 TEMPLATES = {
     "chatml": "{{ '<|im_start|>' }}",
     "gemma": "{{ '<start_of_turn>' }}",
-    "functiongemma": "{{ '<start_of_turn>' }}{{ '<start_function_call>' }}",
+    "functiongemma": "{{ '<start_of_turn>developer' }}{{ '<start_function_call>' }}",
 }
 PARAMETERS = {"num_ctx": 4096, "temperature": 0.0, "min_p": 1e-05, "num_predict": 160}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import ollama_world
 import pytest
 from ollama_faults import Faults, lines, plain, serving
-from ollama_world import VERSIONS, staged
+from ollama_world import VERSIONS, one_thread, staged  # noqa: F401
 
 from opslore import progress
 from opslore.config_deploy import Ollama
@@ -30,13 +30,6 @@ from opslore.servers.ollama_client import Client
 pytest_plugins = ["real.fixtures"]
 
 OTHER = ["up", "time", "Ġ-", "p"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPSLORE_OLLAMA_THREADS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

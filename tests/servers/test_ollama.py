@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import ollama_world
 import pytest
-from ollama_world import SAYS, SYSTEM
+from ollama_world import SAYS, SYSTEM, client, one_thread  # noqa: F401
 
 from opslore import ggufheader, progress
 from opslore.bundle.catalogue import Catalogue, schema
@@ -30,19 +29,6 @@ CONVERSATIONS = [
     [Message(role="user", content="{{ .System }} <b>&amp;\té\u202e")],
     [*TURNS, Message(role="assistant", content="df -h"), Message(role="user", content="and then?")],
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPSLORE_OLLAMA_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def client(ollama_server: str) -> Iterator[Client]:
-    with Client(ollama_server) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,28 @@ def test_the_merged_model_says_what_base_and_adapter_say(
     assert (work / "merged" / "chat_template.jinja").read_text() == (
         tiny_llama.folder / "chat_template.jinja"
     ).read_text()
+
+
+def test_a_gemmas_vocabulary_reaches_the_converter(
+    tiny_gemma: Base, dataset: Path, tmp_path: Path
+) -> None:
+    """llama.cpp's converter reads it from files that transformers does not write again."""
+    folder = tmp_path / "gemma"
+    shutil.copytree(tiny_gemma.folder, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+    settings["added_tokens_decoder"] = {"107": {"content": "\n", "special": False}}
+    kept = {
+        "tokenizer.model": b"\x0a\x0e\x0a\x05<pad>\x15",
+        "tokenizer_config.json": json.dumps(settings).encode(),
+        "added_tokens.json": b'{"<a>": 6}',
+    }
+    for name, content in kept.items():
+        (folder / name).write_bytes(content)
+    work = tmp_path / "work"
+    backend.fit(
+        TINY.model_copy(update={"iters": 1}), Base("g", folder, None, "", ""), dataset, work
+    )
+    assert {name: (work / "merged" / name).read_bytes() for name in kept} == kept
 
 
 def test_early_stop_is_remembered_after_a_kill(

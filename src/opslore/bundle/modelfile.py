@@ -6,6 +6,7 @@ is written here per family of turns, and is tested to give the same prompt.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -22,6 +23,18 @@ STOPS: dict[Family, list[str]] = {
 
 _LAST = "{{- $last := eq (len (slice $.Messages $i)) 1 }}\n"
 
+_TRIM = re.compile(r"\|\s*trim\b")
+"""Gemma's instruct models read a text without the white space around it, and Go cannot trim."""
+_BOUNDS = (
+    "{{- $from := -1 }}{{ $to := 0 }}{{ $in := false }}\n"
+    "{{- range $k := len .Content }}{{ if $in }}{{ $to = $k }}{{ end }}\n"
+    "{{- $c := index $m.Content $k }}\n"
+    "{{- $in = not (or (and (ge $c 9) (le $c 13)) (and (ge $c 28) (le $c 32))) }}\n"
+    "{{- if and $in (lt $from 0) }}{{ $from = $k }}{{ end }}\n"
+    "{{- end }}{{ if $in }}{{ $to = len .Content }}{{ end }}\n"
+)
+_INSIDE = "{{ if ge $from 0 }}{{ slice .Content $from $to }}{{ end }}"
+
 _CHATML = (
     "{{- range $i, $m := .Messages }}\n"
     + _LAST
@@ -35,9 +48,9 @@ _GEMMA = (
     '{{- $system := "" }}\n'
     "{{- range $i, $m := .Messages }}\n"
     + _LAST
-    + '{{- if eq .Role "system" }}{{ $system = printf "%s\\n\\n" .Content }}\n'
+    + 'BOUNDS{{- if eq .Role "system" }}{{ $system = printf "%s\\n\\n" .Content }}\n'
     '{{- else }}<start_of_turn>{{ if eq .Role "assistant" }}model{{ else }}{{ .Role }}{{ end }}\n'
-    '{{ $system }}{{ .Content }}{{ $system = "" }}'
+    '{{ $system }}CONTENT{{ $system = "" }}'
     '{{ if not (and $last (eq .Role "assistant")) }}<end_of_turn>\n'
     '{{ end }}{{- if and $last (ne .Role "assistant") }}<start_of_turn>model\n'
     "{{ end }}\n"
@@ -52,7 +65,7 @@ def family(template: str) -> Family:
     Raises:
         DataError: turns that no Go template is known for.
     """
-    if "<start_function_call>" in template:
+    if "<start_function_call>" in template and "<start_of_turn>developer" in template:
         return "functiongemma"
     if "<start_of_turn>" in template:
         return "gemma"
@@ -76,9 +89,11 @@ def go_template(template: str, default_system: str = "") -> str:
         template: the Jinja chat template.
         default_system: what a ChatML template puts in front when there is no system turn.
     """
-    if family(template) == "gemma":
-        return _GEMMA
-    return _CHATML.replace("DEFAULT", default_system)
+    if family(template) != "gemma":
+        return _CHATML.replace("DEFAULT", default_system)
+    if _TRIM.search(template):
+        return _GEMMA.replace("BOUNDS", _BOUNDS).replace("CONTENT", _INSIDE)
+    return _GEMMA.replace("BOUNDS", "").replace("CONTENT", "{{ .Content }}")
 
 
 def render(

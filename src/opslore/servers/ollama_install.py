@@ -131,7 +131,7 @@ def verify(
             raise DataError(
                 f"Ollama {client.url}: {model} reads another prompt than in training:"
                 f" {_apart(probe.prompt, written)}",
-                hint="the Modelfile's TEMPLATE or RENDERER does not fit the model's chat template",
+                hint=_mend(recipe),
             )
         for way, reply in (
             ("/api/chat", server.chat(probe.messages, max_tokens=max_tokens)),
@@ -206,6 +206,20 @@ def _named(shown: Mapping[str, Any], word: str) -> str:
     # The template comes first and may hold any line; these two stand after it.
     found = re.findall(rf"^{word} (\S+)$", str(shown.get("modelfile") or ""), re.MULTILINE)
     return str(found[-1]) if found else ""
+
+
+def _mend(recipe: Recipe) -> str:
+    """What to do about a prompt that is not the one of training."""
+    if recipe.renderer:
+        return (
+            f"RENDERER {recipe.renderer} is a part of Ollama and does not fit the chat template of"
+            " this model: try another version of Ollama, or a base model with its publisher's"
+            " chat template"
+        )
+    return (
+        "the Modelfile's TEMPLATE does not fit the model's chat template: run"
+        " `opslore export AGENT.yaml` again"
+    )
 
 
 def _apart(wanted: str, written: str) -> str:

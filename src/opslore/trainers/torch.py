@@ -19,7 +19,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from opslore import store
+from opslore import modelfolder, store
 from opslore.cards import Example
 from opslore.config import Train
 from opslore.errors import DataError
@@ -242,3 +242,4 @@ def merge(base: Base, adapter: Path, out: Path) -> None:
     # 11 bits of mantissa against bf16's 8: the merged weights are no longer bf16 numbers.
     merged.to(torch.float16).save_pretrained(out, safe_serialization=True)
     AutoTokenizer.from_pretrained(base.folder).save_pretrained(out)
+    modelfolder.keep_tokenizer(base.folder, out)
