@@ -111,19 +111,24 @@ def _share(share: Share) -> str:
 
 
 def install(
-    uri: Annotated[str, typer.Argument(help="The archive: s3://bucket/key or a path.")],
+    uri: Annotated[str, typer.Argument(help="The archive: s3://..., https://... or a path.")],
     sha256: Annotated[str, typer.Option(help="What the archive must be, 64 hex digits.")],
     name: Annotated[str, typer.Option(help="The model's name in Ollama.")],
     version: Annotated[str, typer.Option(help="The release, which becomes the tag.")],
     url: Annotated[str, typer.Option(help="The Ollama.")] = "http://127.0.0.1:11434",
+    agent: Annotated[str, typer.Option(help="Whose release it must be; else the name.")] = "",
+    digest_only: Annotated[
+        bool, typer.Option("--digest-only", help="Do not verify the signature.")
+    ] = False,
     as_json: Json = True,  # what a Job prints is read by a program, always
 ) -> None:
-    """Install an archive into an Ollama, as the import Job does."""
-    from opslore.release import inside
+    """Verify a release by OPSLORE_TRUSTED_KEY, and install it into an Ollama, as a Job does."""
+    from opslore.release import inside, keys
 
+    trusted = None if digest_only else keys.trusted()
     with console.progress():
-        found = inside.install(uri, sha256, _ollama(url, name), version)
-    console.say(json.dumps({"installed": found}))
+        found = inside.install(uri, sha256, _ollama(url, name), version, trusted, agent)
+    console.say(json.dumps({"installed": found, "verified": trusted is not None}))
 
 
 def point(

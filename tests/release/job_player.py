@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import ipaddress
 import json
 import ssl
 import threading
@@ -34,10 +35,10 @@ class Outcome:
 
 @dataclass
 class Player:
-    """The program's part is a function of the container's arguments."""
+    """The program's part is a function of the container, as the manifest has it."""
 
     api: Any
-    program: Callable[[list[str]], Outcome]
+    program: Callable[[dict[str, Any]], Outcome]
     seen: list[dict[str, Any]] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -58,7 +59,7 @@ class Player:
         raw = self.api.sanitize_for_serialization(job)
         self.seen.append(raw)
         namespace, title = raw["metadata"]["namespace"], raw["metadata"]["name"]
-        outcome = self.program(raw["spec"]["template"]["spec"]["containers"][0]["args"])
+        outcome = self.program(raw["spec"]["template"]["spec"]["containers"][0])
         if outcome.gone:
             policy = {"propagation_policy": "Background"}
             BatchV1Api(self.api).delete_namespaced_job(title, namespace, **policy)
@@ -102,7 +103,7 @@ class Player:
 
 @contextmanager
 def playing(
-    kubeconfig: Path, program: Callable[[list[str]], Outcome], folder: Path, namespace: str
+    kubeconfig: Path, program: Callable[[dict[str, Any]], Outcome], folder: Path, namespace: str
 ) -> Iterator[Player]:
     """A controller and a kubelet, until the block ends."""
     from kubernetes import config
@@ -157,11 +158,13 @@ def certificate(folder: Path) -> Path:
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubelet")])
+    address = x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .sign(key, hashes.SHA256())
     )
     secret = key.private_bytes(
@@ -184,7 +187,8 @@ class Ollama:
         """Models that opslore did not bring."""
         self.fails: dict[str, Outcome] = {}
 
-    def __call__(self, arguments: list[str]) -> Outcome:
+    def __call__(self, container: dict[str, Any]) -> Outcome:
+        arguments = container["args"]
         if (failing := self.fails.get(arguments[0])) is not None:
             return failing
         parser = argparse.ArgumentParser(exit_on_error=False)
@@ -193,6 +197,7 @@ class Ollama:
         install.add_argument("uri")
         install.add_argument("--sha256", required=True)
         install.add_argument("--version", required=True)
+        install.add_argument("--agent", required=True)
         for verb in (install, point):
             verb.add_argument("--url", required=True)
             verb.add_argument("--name", required=True)

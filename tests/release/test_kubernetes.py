@@ -27,6 +27,8 @@ pytest_plugins = ["real.fixtures"]
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes" / "import.yaml"
 VERSION, NEXT = "v20260131-0123abcd", "v20260214-89abcdef"
 IMAGE = "registry.example.com/opslore@sha256:" + "5" * 64
+KEY = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+"""Stands for a public key; what the Job does with it is in test_inside.py."""
 
 
 def section(**job: Any) -> config_deploy.Ollama:
@@ -37,7 +39,7 @@ def section(**job: Any) -> config_deploy.Ollama:
 
 
 def staged(version: str = VERSION, uri: str = "s3://models/sre/v/model.tar.gz") -> Staged:
-    return Staged("sre", version, Path(), uri, version[-8:] * 8)
+    return Staged("sre", version, Path(), uri, version[-8:] * 8, signer=KEY)
 
 
 @pytest.fixture
@@ -81,8 +83,12 @@ def test_the_manifest_of_an_import(nowhere: Path) -> None:
         "sre",
         "--version",
         VERSION,
+        "--agent",
+        "sre",
     ]
     assert "command" not in container
+    # What stands in `env` wins over a Secret that has the same name in it.
+    assert {"name": "OPSLORE_TRUSTED_KEY", "value": KEY} in container["env"]
     assert container["image"] == IMAGE
     assert container["envFrom"] == [{"secretRef": {"name": "s3-login"}}]
     assert container["securityContext"] == {

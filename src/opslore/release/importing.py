@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from opslore import config_deploy
 from opslore.errors import ConfigError, MissingInput, ServerError
-from opslore.release import kubernetes
+from opslore.release import jobspec, keys, kubernetes
 from opslore.release.cluster import Cluster
 from opslore.release.targets import Staged
 from opslore.release.version import checked
@@ -61,18 +61,27 @@ class OllamaJob:
         """The manifest of the Job that installs a release.
 
         Raises:
-            ConfigError: the release lies where no Job can read it.
+            ConfigError: the release lies where no Job can read it, or was not verified.
         """
         if not release.uri.startswith(("s3://", "https://")):
             raise ConfigError(
                 f"deploy: a Job cannot read {release.uri}; it runs on another machine",
                 hint="keep the store in a bucket: `store: s3://...` in the agent file",
             )
+        if not release.signer:
+            raise ConfigError(
+                "deploy: nobody says which key signed the release, so its Job could not verify it",
+                hint="run `opslore deploy AGENT.yaml`: it verifies the release first",
+            )
         arguments = ["install", release.uri, "--sha256", release.sha256, *self._where()]
-        key = kubernetes.digest(release.version, release.sha256, self.section.url, self.model)
-        title = kubernetes.name("import", self.agent, key)
-        arguments += ["--version", release.version]
-        return kubernetes.render(self.section.job, title, self.agent, release.version, arguments)
+        arguments += ["--version", release.version, "--agent", release.agent]
+        place = (self.section.url, self.model, release.signer)
+        key = jobspec.digest(release.version, release.sha256, *place)
+        title = jobspec.name("import", self.agent, key)
+        trusted = {keys.TRUSTED: release.signer}
+        return jobspec.render(
+            self.section.job, title, self.agent, release.version, arguments, trusted
+        )
 
     def aim(self, agent: str, version: str) -> str:
         """The pointer's state when it is this version, asked by a Job unless one told it before.
@@ -117,11 +126,11 @@ class OllamaJob:
 
     def _point(self, arguments: list[str]) -> str | None:
         # Every look and every move is a Job of its own: the answer of an old one is no answer.
-        title = kubernetes.name("point", self.agent, secrets.token_hex(4))
+        title = jobspec.name("point", self.agent, secrets.token_hex(4))
         deadline = min(self.section.job.deadline, POINT_SECONDS)
         section = self.section.job.model_copy(update={"deadline": deadline})
         whole = ["point", *self._where(), *arguments]
-        job = kubernetes.run(self.cluster, kubernetes.render(section, title, self.agent, "", whole))
+        job = kubernetes.run(self.cluster, jobspec.render(section, title, self.agent, "", whole))
         told = _told(kubernetes.output(self.cluster, job), title)
         # A version once installed is never replaced, so what was told of it stays true.
         self._versions |= told.versions

@@ -157,4 +157,5 @@ def staged(agent: Agent, home: Store, version: str, back: bool = False) -> Itera
             files=files,
             uri=home.uri(issue.key(home, version, issue.MODEL)),
             sha256=verified.files[issue.MODEL],
+            signer=verified.pem,
         )
