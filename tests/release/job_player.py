@@ -31,6 +31,8 @@ class Outcome:
     log: str = ""
     waiting: str = ""
     gone: bool = False
+    late: bool = False
+    """The Job's deadline passes while the pod runs."""
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Player:
     seen: list[dict[str, Any]] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
+    finished: int = 0
+    """Jobs whose pod and status are written."""
 
     def play(self, namespace: str) -> None:
         from kubernetes.client import BatchV1Api
@@ -52,6 +56,7 @@ class Player:
                 if job.metadata.uid not in done and not (job.status and job.status.conditions):
                     done.add(job.metadata.uid)
                     self._finish(job)
+                    self.finished += 1
 
     def _finish(self, job: Any) -> None:
         from kubernetes.client import BatchV1Api, CoreV1Api
@@ -86,15 +91,18 @@ class Player:
         body = {"status": {"phase": phase, "containerStatuses": [status]}}
         core.patch_namespaced_pod_status(pod, namespace, body)
         if not outcome.waiting:
-            self._conclude(title, namespace, outcome.code, now)
+            self._conclude(title, namespace, outcome, now)
 
-    def _conclude(self, title: str, namespace: str, code: int, now: str) -> None:
+    def _conclude(self, title: str, namespace: str, outcome: Outcome, now: str) -> None:
         from kubernetes.client import BatchV1Api
 
+        code = outcome.code
         said = {"lastTransitionTime": now, "lastProbeTime": now, "status": "True"}
         kinds = ["FailureTarget", "Failed"] if code else ["SuccessCriteriaMet", "Complete"]
         if code:
             said |= {"reason": "PodFailurePolicy", "message": f"exit code {code} is in the rules"}
+        if outcome.late:
+            said |= {"reason": "DeadlineExceeded", "message": "active longer than its deadline"}
         conditions = [{"type": kind, **said} for kind in kinds]
         body = {"startTime": now, "conditions": conditions, "ready": 0, "terminating": 0}
         body |= {"failed": 1} if code else {"succeeded": 1, "completionTime": now}

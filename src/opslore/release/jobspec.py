@@ -28,7 +28,17 @@ BACKOFF = 2
 NO_SECOND_TRY = [1, 2, 3, 4, 65, 66]
 """Exit codes after which another pod would fail the same way; 75 may pass."""
 
-COMPONENT = "ollama-import"
+OF_AN_AGENT = {
+    "component": "ollama-import",
+    "app.kubernetes.io/name": "opslore",
+    "app.kubernetes.io/component": "ollama-import",
+    "app.kubernetes.io/managed-by": "opslore",
+}
+"""Labels of every Job of ours."""
+INSTANCE = "app.kubernetes.io/instance"
+"""Label with the agent's name."""
+VERSION = "app.kubernetes.io/version"
+"""Label with the release, on a Job that imports one."""
 SPEC = "opslore/spec-sha256"
 """Annotation with the digest of the spec."""
 
@@ -77,14 +87,7 @@ def render(
             f"deploy: job.image {section.image!r} is not named by its digest",
             hint="write NAME@sha256:...; see it with `docker buildx imagetools inspect IMAGE`",
         )
-    labels = {
-        "component": COMPONENT,
-        "app.kubernetes.io/name": "opslore",
-        "app.kubernetes.io/component": COMPONENT,
-        "app.kubernetes.io/instance": agent,
-        "app.kubernetes.io/managed-by": "opslore",
-        **({"app.kubernetes.io/version": version} if version else {}),
-    }
+    labels = {**OF_AN_AGENT, INSTANCE: agent, **({VERSION: version} if version else {})}
     pod = _pod(section, arguments, environment or {})
     spec = {
         "backoffLimit": BACKOFF,

@@ -149,14 +149,15 @@ def _red(cluster: Cluster, job: dict[str, Any], what: str) -> ServerError:
         lines.append(f"pod {title}: {waits(pods[-1])}")
         try:
             log = cluster.log(where["namespace"], title, CONTAINER, LOG_LINES)
-            lines += [f"  | {_printable(line)}" for line in log.splitlines()]
+            lines += [f"  | {printable(line)}" for line in log.splitlines()]
         except (ServerError, ConfigError) as error:
             lines.append(f"its log cannot be read: {error.message}")
     hint = f"kubectl -n {where['namespace']} describe job/{where['name']}"
     return ServerError("\n".join(lines), hint=hint)
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """A line of somebody's log that cannot move the cursor or change a colour."""
     return "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in line)
 
 
