@@ -169,9 +169,9 @@ class OllamaJob:
         try:
             listed = jobs.of_agent(self.cluster, self.section.job.namespace, self.agent)
             mine = [job for job in listed if jobs.done_at(job) and self._is_mine(job)]
-            last = max(mine, key=jobs.done_at, default=None)
+            last = max(mine, key=_order, default=None)
             # Whoever started it may have died before it could keep what the Job told.
-            if last is not None and (kept is None or jobs.done_at(last) > kept.at):
+            if last is not None and (kept is None or _order(last) > (kept.at, False)):
                 return self._heard(last)
         except OpsloreError as error:
             if kept is None:
@@ -233,6 +233,11 @@ class _Told(BaseModel):
 
     now: str | None
     versions: dict[str, str] = Field(default_factory=dict)
+
+
+def _order(job: dict[str, Any]) -> tuple[str, bool]:
+    """When a Job was done, in whole seconds; of two in one second the look came before the move."""
+    return jobs.done_at(job), bool({"--state", "--remove"} & set(jobs.arguments(job)))
 
 
 def _told(log: str, title: str) -> _Told:
