@@ -10,10 +10,10 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-from opslore import ggufheader, machine, models, servers, steps, trainers
-from opslore.cards import ESCALATE, Record
+from opslore import ggufheader, machine, models, reach, servers, steps, trainers
+from opslore.cards import ESCALATE
+from opslore.check import Check, failed
 from opslore.config import Agent
-from opslore.config_deploy import Folder
 from opslore.dataset.examples import FEWEST
 from opslore.errors import ConfigError, OpsloreError
 from opslore.index import Index
@@ -45,16 +45,6 @@ PACKAGES = {
 """Package (as imported) and the step that needs it."""
 
 
-class Check(Record):
-    """One line of the checklist."""
-
-    name: str
-    state: Literal["ok", "warn", "fail"]
-    found: str
-    mend: str = ""
-    """The command or edit that mends it."""
-
-
 def checks(agent: Agent) -> Iterator[Check]:
     """Every check that needs a readable agent file, one after another."""
     yield Check(name="agent file", state="ok", found=agent.name)
@@ -67,12 +57,12 @@ def checks(agent: Agent) -> Iterator[Check]:
     try:
         home = steps.store_of(agent)
     except OpsloreError as error:
-        yield _failed(f"store {agent.store}", error)
+        yield failed(f"store {agent.store}", error)
         yield _memory(size)
         return
     yield _disk(agent, home.root, size)
     yield _memory(size)
-    yield from _targets(agent, home)
+    yield from reach.checks(agent, home)
     yield from _leftovers(home)
 
 
@@ -81,17 +71,13 @@ def unreadable(error: ConfigError) -> Check:
     return Check(name="agent file", state="fail", found=error.message, mend=error.hint)
 
 
-def _failed(name: str, error: OpsloreError) -> Check:
-    return Check(name=name, state="fail", found=error.message, mend=error.hint)
-
-
 def _sources(agent: Agent) -> Iterator[Check]:
     documents = []
     for source in agent.collect:
         try:
             found = runbook.collect(source, Path.cwd())
         except OpsloreError as error:
-            yield _failed(f"source {source.path}", error)
+            yield failed(f"source {source.path}", error)
             continue
         documents += found.documents
         dropped = f", {len(found.dropped)} files or parts passed over" if found.dropped else ""
@@ -118,7 +104,7 @@ def _base(agent: Agent) -> Iterator[tuple[Check, int | None]]:
     try:
         digest = models.digest(agent.base_model, agent.revision)
     except OpsloreError as error:
-        yield _failed("base model", error), None
+        yield failed("base model", error), None
         return
     size = parameters(agent.base_model)
     if size is None:
@@ -169,7 +155,7 @@ def _packages(agent: Agent) -> Iterator[Check]:
         try:
             load(name)
         except OpsloreError as error:
-            yield _failed(f"{what} {name}", error)
+            yield failed(f"{what} {name}", error)
     if agent.export.quantization == "q4_k_m":
         tool = os.environ.get("OPSLORE_LLAMA_QUANTIZE") or shutil.which("llama-quantize")
         yield Check(
@@ -214,39 +200,6 @@ def _memory(size: int | None) -> Check:
 def _amounts(free: int, needed: int, size: int | None) -> str:
     about = "about" if size else "at least"
     return f"{free / GIB:.1f} GiB free, {about} {needed / GIB:.1f} GiB needed"
-
-
-def _targets(agent: Agent, home: Store) -> Iterator[Check]:
-    """Whether every place that names a release can be reached; asking changes nothing."""
-    from opslore.release import rollout
-
-    for section in agent.deploy:
-        if isinstance(section, Folder):
-            yield _writable(Path(section.path))
-    try:
-        targets = rollout.targets(agent, home)
-    except OpsloreError as error:
-        yield _failed("deploy targets", error)
-        return
-    for target in targets:
-        try:
-            names = target.now()
-        except OpsloreError as error:
-            yield _failed(target.name, error)
-        else:
-            found = "reached; " + ("it names a release" if names else "it names no release yet")
-            yield Check(name=target.name, state="ok", found=found)
-
-
-def _writable(path: Path) -> Check:
-    there = next(p for p in (path, *path.absolute().parents) if p.exists())
-    usable = there.is_dir() and os.access(there, os.W_OK)
-    return Check(
-        name=f"deploy {path}",
-        state="ok" if usable else "fail",
-        found="can be written" if usable else f"cannot write to {there}",
-        mend="" if usable else f"make {there} writable, or change deploy[].path",
-    )
 
 
 def _leftovers(home: Store) -> Iterator[Check]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from opslore.answer import Answer
     from opslore.cards import Card, Document
+    from opslore.check import Check
 
 AgentFile = Annotated[
     Path, typer.Argument(metavar="AGENT.yaml", help="The agent file.", show_default=False)
@@ -48,7 +49,7 @@ def doctor(agent: AgentFile, as_json: Json = False) -> None:
     """Check what a run needs; exit 1 when something fails."""
     from opslore import checklist
 
-    found: list[checklist.Check] = []
+    found: list[Check] = []
     try:
         settings = console.agent(agent)
     except ConfigError as error:

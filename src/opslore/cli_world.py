@@ -19,19 +19,28 @@ if TYPE_CHECKING:
     from opslore.rounds import Share
 
 
-def status(agent: AgentFile, as_json: Json = False) -> None:
-    """How far the steps are, and what is deployed where."""
+def status(
+    agent: AgentFile,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Run a Job where only a Job can tell what is deployed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """How far the steps are, what is deployed where, and the Jobs."""
     settings = console.agent(agent)
     from opslore import standing, whereabouts
 
     rows = standing.status(settings)
-    found = list(whereabouts.places(settings))
+    with console.progress():
+        found = list(whereabouts.places(settings, ask))
+    jobs = list(whereabouts.jobs(settings))
     if as_json:
         console.say(
             json.dumps(
                 {
                     "steps": [row.model_dump() for row in rows],
                     "places": [place.model_dump() for place in found],
+                    "jobs": [job.model_dump() for job in jobs],
                 },
                 indent=2,
             )
@@ -42,9 +51,18 @@ def status(agent: AgentFile, as_json: Json = False) -> None:
         console.say(f"{row.step:<9} {row.state:<8} {identity:<{SHORT}}  {row.what}".rstrip())
     table = Table("place", "names", "", "mend it with", box=box.SIMPLE)
     for place in found:
-        row_ = (place.name, whereabouts.short(place.names), place.state, console.real(place.mend))
+        names = whereabouts.short(place.names)
+        told = f"{names} (told {whereabouts.ago(place.as_of)})" if place.as_of else names
+        row_ = (place.name, told.strip(), place.state, console.real(place.mend))
         table.add_row(*row_, style="" if place.state in ("ok", "empty") else "bold")
     console.show(table)
+    for job in jobs:
+        since = whereabouts.ago(job.created) if job.created else ""
+        console.say("  ".join(filter(None, [job.name, job.version, job.state, since])))
+        if job.reason:
+            console.say(f"    {job.reason}")
+        if job.mend:
+            console.say(f"    mend it with: {console.real(job.mend)}")
 
 
 def rollback(
@@ -111,19 +129,27 @@ def _share(share: Share) -> str:
 
 
 def install(
-    uri: Annotated[str, typer.Argument(help="The archive: s3://bucket/key or a path.")],
+    uri: Annotated[str, typer.Argument(help="The archive: s3://..., https://... or a path.")],
     sha256: Annotated[str, typer.Option(help="What the archive must be, 64 hex digits.")],
     name: Annotated[str, typer.Option(help="The model's name in Ollama.")],
     version: Annotated[str, typer.Option(help="The release, which becomes the tag.")],
     url: Annotated[str, typer.Option(help="The Ollama.")] = "http://127.0.0.1:11434",
+    agent: Annotated[str, typer.Option(help="Whose release it must be; else the name.")] = "",
+    digest_only: Annotated[
+        bool, typer.Option("--digest-only", help="Do not verify the signature.")
+    ] = False,
     as_json: Json = True,  # what a Job prints is read by a program, always
 ) -> None:
-    """Install an archive into an Ollama, as the import Job does."""
-    from opslore.release import inside
+    """Verify a release and install it into an Ollama, as a Job does.
 
+    Who may have signed it is in OPSLORE_TRUSTED_KEY: a public key, or the path of one.
+    """
+    from opslore.release import inside, keys
+
+    trusted = None if digest_only else keys.trusted()
     with console.progress():
-        found = inside.install(uri, sha256, _ollama(url, name), version)
-    console.say(json.dumps({"installed": found}))
+        found = inside.install(uri, sha256, _ollama(url, name), version, trusted, agent)
+    console.say(json.dumps({"installed": found, "verified": trusted is not None}))
 
 
 def point(

@@ -80,6 +80,9 @@ def explain(error: OpsloreError) -> int:
     tell(f"error: {first}")
     for line in more:
         tell(f"       {line}")
+    for note in getattr(error, "__notes__", []):  # what was put back, where the copy is
+        if note != error.hint:
+            tell(f"       {note}")
     if error.hint:
         tell(f"hint: {real(error.hint)}")
     return error.exit_code

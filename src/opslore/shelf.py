@@ -121,6 +121,16 @@ class Shelf:
         if written is None and (now := self.pointer(name)) != text:
             raise self._moved(name, now, expected)
 
+    def note(self, name: str, text: str) -> None:
+        """Let a pointer say something, whatever it says now: the newest writer has the word.
+
+        Raises:
+            ServerError: the bucket does not answer, or others write all the time.
+        """
+        if self.bucket is not None:
+            self.bucket.ready()
+        self._say(self._pointer(name), text)
+
     def _said(self, key: str) -> tuple[str, str | None]:
         """A pointer's text ("" when there is none), and in a bucket what a swap compares with."""
         if self.bucket is not None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Literal
 
 from opslore import steps
 from opslore.cards import Record, Release
 from opslore.config import Agent
+from opslore.config_deploy import Ollama
 from opslore.errors import MissingInput, OpsloreError
+from opslore.release import jobs as importjobs
 from opslore.release import registry, rollout
 from opslore.release.champion import Champion
+from opslore.release.cluster import Cluster
 from opslore.release.current import Current, history
+from opslore.release.importing import OllamaJob
 from opslore.release.ollama import OllamaTarget
 from opslore.release.targets import Target
 from opslore.store import Store
@@ -28,13 +33,34 @@ class Place(Record):
     """What it names now; empty when it names nothing yet."""
     should: str
     """What it names when the deployed release is everywhere."""
-    state: Literal["ok", "differs", "unreachable", "empty"]
+    state: Literal["ok", "differs", "unreachable", "empty", "unknown"]
+    mend: str = ""
+    """The command that mends it."""
+    as_of: str = ""
+    """When it was so, ISO 8601; empty is now."""
+
+
+class Job(Record):
+    """One Job of the agent in a cluster, or a cluster that cannot be asked."""
+
+    name: str
+    version: str = ""
+    state: Literal["running", "done", "failed", "deadline exceeded", "unreachable"]
+    created: str = ""
+    """ISO 8601, by the cluster's clock."""
+    reason: str = ""
     mend: str = ""
     """The command that mends it."""
 
 
-def places(agent: Agent) -> Iterator[Place]:
-    """Every place in the order in which the pointers move; nothing is changed."""
+def places(agent: Agent, ask: bool = False) -> Iterator[Place]:
+    """Every place in the order in which the pointers move; nothing is changed.
+
+    Args:
+        agent: the agent file.
+        ask: run a Job for the pointer of an Ollama that only its cluster reaches; else it is what
+            the last Job told.
+    """
     home = steps.store_of(agent)
     try:
         now = history(home)
@@ -49,7 +75,9 @@ def places(agent: Agent) -> Iterator[Place]:
         mend="" if now.version else "opslore run AGENT.yaml",
     )
     for target in rollout.targets(agent, home):
-        if not isinstance(target, Current):
+        if isinstance(target, OllamaJob) and not ask:
+            yield _told(target, now.version)
+        elif not isinstance(target, Current):
             yield _place(target, agent.name, now.version)
         if (beside := _beside(agent, home, target)) is not None:
             yield beside
@@ -75,6 +103,59 @@ def _beside(agent: Agent, home: Store, target: Target) -> Place | None:
     return None
 
 
+def jobs(agent: Agent) -> Iterator[Job]:
+    """The import Jobs that clusters still have, the newest first; of others what is not done."""
+    asked = []
+    for section in agent.deploy:
+        if not isinstance(section, Ollama) or section.via != "job":
+            continue
+        context, namespace = where = (section.job.context, section.job.namespace)
+        if where in asked:
+            continue
+        asked.append(where)
+        cluster = Cluster(context)
+        try:
+            for raw in reversed(importjobs.of_agent(cluster, namespace, agent.name)):
+                found = importjobs.described(cluster, raw)
+                if found.verb == "install" or found.state != "done":
+                    yield _job(found, section)
+        except OpsloreError as error:
+            what = f"Jobs in {namespace}" + (f" of {context}" if context else "")
+            why = error.message.partition("\n")[0]
+            yield Job(name=what, state="unreachable", reason=why, mend=error.hint)
+
+
+def _job(found: importjobs.ImportJob, section: Ollama) -> Job:
+    mend = ""
+    if found.state in ("failed", "deadline exceeded"):
+        mend = "opslore deploy AGENT.yaml" + ("" if found.verb == "install" else " --again")
+    if found.state == "deadline exceeded" and found.verb == "install":
+        mend = f"raise job.deadline above {section.job.deadline}, then: {mend}"
+    return Job(
+        name=f"{found.namespace}/{found.name}",
+        version=found.version,
+        state=found.state,
+        created=found.created,
+        reason=found.reason,
+        mend=mend,
+    )
+
+
+def _told(target: OllamaJob, version: str) -> Place:
+    """A pointer as the last Job told it; only a Job could say what it is now."""
+    ask = "opslore status AGENT.yaml --ask"
+    try:
+        known = target.known()
+    except OpsloreError as error:
+        return _unreachable(target.name, error)
+    if known is None:
+        told = "no Job has told yet"
+        return Place(name=target.name, names=told, should="", state="unknown", mend=ask)
+    missing = f"{target.model}:{version} is not installed there"
+    should = known.versions.get(version, missing) if version else known.now
+    return _compared(target.name, known.now, should, version, known.at)
+
+
 def _place(target: Target, agent: str, version: str) -> Place:
     try:
         names = should = target.now()
@@ -84,13 +165,20 @@ def _place(target: Target, agent: str, version: str) -> Place:
         should = error.message
     except OpsloreError as error:
         return _unreachable(target.name, error)
+    return _compared(target.name, names, should, version)
+
+
+def _compared(
+    name: str, names: str | None, should: str | None, version: str, as_of: str = ""
+) -> Place:
     equal = names == should
     return Place(
-        name=target.name,
+        name=name,
         names=names or "",
         should=should or "",
         state="empty" if not version else "ok" if equal else "differs",
         mend="" if equal else "opslore deploy AGENT.yaml --again",
+        as_of=as_of,
     )
 
 
@@ -102,6 +190,18 @@ def _unreachable(name: str, error: OpsloreError) -> Place:
         state="unreachable",
         mend=error.hint,
     )
+
+
+def ago(moment: str) -> str:
+    """How long ago that was, such as `5 min ago`; another machine's clock may be a bit ahead."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (ValueError, TypeError):
+        return "at an unknown time"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
 
 
 def short(text: str) -> str:

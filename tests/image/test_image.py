@@ -152,6 +152,7 @@ def test_its_entry_point_runs_in_its_own_root(root: Path, blobs: dict[str, bytes
     [
         "opslore.release.archive, opslore.release.tar, opslore.release.targets, opslore.cards",
         "opslore.servers.template, opslore.ggufheader, opslore.config, opslore.agentfile",
+        "opslore.release.inside, opslore.release.signing as s; s._library()",
         "httpx, obstore, obstore.store, pydantic, model_signing, cryptography, sqlite3",
         "opslore.index, opslore.prompt, opslore.commands, bm25s, Stemmer, tree_sitter_bash",
         "ssl; assert ssl.create_default_context().get_ca_certs()",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import ipaddress
 import json
 import ssl
 import threading
@@ -30,17 +31,21 @@ class Outcome:
     log: str = ""
     waiting: str = ""
     gone: bool = False
+    late: bool = False
+    """The Job's deadline passes while the pod runs."""
 
 
 @dataclass
 class Player:
-    """The program's part is a function of the container's arguments."""
+    """The program's part is a function of the container, as the manifest has it."""
 
     api: Any
-    program: Callable[[list[str]], Outcome]
+    program: Callable[[dict[str, Any]], Outcome]
     seen: list[dict[str, Any]] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
+    finished: int = 0
+    """Jobs whose pod and status are written."""
 
     def play(self, namespace: str) -> None:
         from kubernetes.client import BatchV1Api
@@ -51,6 +56,7 @@ class Player:
                 if job.metadata.uid not in done and not (job.status and job.status.conditions):
                     done.add(job.metadata.uid)
                     self._finish(job)
+                    self.finished += 1
 
     def _finish(self, job: Any) -> None:
         from kubernetes.client import BatchV1Api, CoreV1Api
@@ -58,7 +64,7 @@ class Player:
         raw = self.api.sanitize_for_serialization(job)
         self.seen.append(raw)
         namespace, title = raw["metadata"]["namespace"], raw["metadata"]["name"]
-        outcome = self.program(raw["spec"]["template"]["spec"]["containers"][0]["args"])
+        outcome = self.program(raw["spec"]["template"]["spec"]["containers"][0])
         if outcome.gone:
             policy = {"propagation_policy": "Background"}
             BatchV1Api(self.api).delete_namespaced_job(title, namespace, **policy)
@@ -85,15 +91,18 @@ class Player:
         body = {"status": {"phase": phase, "containerStatuses": [status]}}
         core.patch_namespaced_pod_status(pod, namespace, body)
         if not outcome.waiting:
-            self._conclude(title, namespace, outcome.code, now)
+            self._conclude(title, namespace, outcome, now)
 
-    def _conclude(self, title: str, namespace: str, code: int, now: str) -> None:
+    def _conclude(self, title: str, namespace: str, outcome: Outcome, now: str) -> None:
         from kubernetes.client import BatchV1Api
 
+        code = outcome.code
         said = {"lastTransitionTime": now, "lastProbeTime": now, "status": "True"}
         kinds = ["FailureTarget", "Failed"] if code else ["SuccessCriteriaMet", "Complete"]
         if code:
             said |= {"reason": "PodFailurePolicy", "message": f"exit code {code} is in the rules"}
+        if outcome.late:
+            said |= {"reason": "DeadlineExceeded", "message": "active longer than its deadline"}
         conditions = [{"type": kind, **said} for kind in kinds]
         body = {"startTime": now, "conditions": conditions, "ready": 0, "terminating": 0}
         body |= {"failed": 1} if code else {"succeeded": 1, "completionTime": now}
@@ -102,7 +111,7 @@ class Player:
 
 @contextmanager
 def playing(
-    kubeconfig: Path, program: Callable[[list[str]], Outcome], folder: Path, namespace: str
+    kubeconfig: Path, program: Callable[[dict[str, Any]], Outcome], folder: Path, namespace: str
 ) -> Iterator[Player]:
     """A controller and a kubelet, until the block ends."""
     from kubernetes import config
@@ -157,11 +166,13 @@ def certificate(folder: Path) -> Path:
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubelet")])
+    address = x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .sign(key, hashes.SHA256())
     )
     secret = key.private_bytes(
@@ -184,7 +195,8 @@ class Ollama:
         """Models that opslore did not bring."""
         self.fails: dict[str, Outcome] = {}
 
-    def __call__(self, arguments: list[str]) -> Outcome:
+    def __call__(self, container: dict[str, Any]) -> Outcome:
+        arguments = container["args"]
         if (failing := self.fails.get(arguments[0])) is not None:
             return failing
         parser = argparse.ArgumentParser(exit_on_error=False)
@@ -193,6 +205,7 @@ class Ollama:
         install.add_argument("uri")
         install.add_argument("--sha256", required=True)
         install.add_argument("--version", required=True)
+        install.add_argument("--agent", required=True)
         for verb in (install, point):
             verb.add_argument("--url", required=True)
             verb.add_argument("--name", required=True)

@@ -16,7 +16,7 @@ ONE, TWO, THREE = "v20260131-0123abcd", "v20260214-89abcdef", "v20260301-0000000
 
 
 def verified(number: int, version: str, agent: str = "sre") -> Verified:
-    return Verified(agent=agent, version=version, counter=number, key="0" * 64, files={})
+    return Verified(agent=agent, version=version, counter=number, key="0" * 64, pem="", files={})
 
 
 @pytest.fixture

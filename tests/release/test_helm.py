@@ -60,7 +60,11 @@ ollamaHub:
 
 @pytest.fixture
 def chart(tmp_path: Path) -> Path:
-    folder = tmp_path / "chart"
+    return made_chart(tmp_path)
+
+
+def made_chart(room: Path) -> Path:
+    folder = room / "chart"
     (folder / "templates").mkdir(parents=True)
     (folder / "Chart.yaml").write_text("apiVersion: v2\nname: todea\nversion: 0.1.0\n")
     (folder / "values.yaml").write_text("env: []\nollamaHub: {url: x, agentModel: chart:0}\n")
@@ -85,7 +89,7 @@ def _on_the_path(helm: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 class World:
     """A namespace, helm and kubectl in it, and a Deployment controller that is played.
 
-    A Deployment becomes ready, unless its model's name has `dead` in it.
+    A Deployment becomes ready, unless its model's name has `dead` in it, or what that is set to.
     """
 
     def __init__(self, kubeconfig: Path, helm: Path, namespace: str) -> None:
@@ -94,6 +98,7 @@ class World:
         self.kubeconfig, self.helm, self.namespace = kubeconfig, helm, namespace
         self.api = config.new_client_from_config(str(kubeconfig))
         self.stopped = threading.Event()
+        self.dead = "dead"
 
     def run(self, *words: object) -> str:
         command = [self.helm, *map(str, words), "-n", self.namespace]
@@ -120,7 +125,7 @@ class World:
         while not self.stopped.wait(0.1):
             for found in apps.list_namespaced_deployment(self.namespace).items:
                 generation = found.metadata.generation
-                dead = "dead" in str(found.spec.template.spec.containers[0].env)
+                dead = self.dead in str(found.spec.template.spec.containers[0].env)
                 if dead or (found.status and found.status.observed_generation == generation):
                     continue
                 conditions = [

@@ -8,56 +8,32 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from release.job_player import Ollama, Outcome, Player, playing
+from release.job_player import Ollama, Outcome, Player
+from release.job_world import (  # noqa: F401
+    IMAGE,
+    KEY,
+    MANIFESTS,
+    NEXT,
+    VERSION,
+    cluster,
+    namespace,
+    nowhere,
+    ollama,
+    player,
+    section,
+    staged,
+)
 
-from opslore import config_deploy, progress
+from opslore import progress
 from opslore.errors import ConfigError, MissingInput, ServerError
-from opslore.release import importing, kubernetes
+from opslore.release import importing
 from opslore.release.cluster import Cluster, Conflict
-from opslore.release.targets import Staged, switch
+from opslore.release.targets import switch
 
 pytest_plugins = ["real.fixtures"]
-
-MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes" / "import.yaml"
-VERSION, NEXT = "v20260131-0123abcd", "v20260214-89abcdef"
-IMAGE = "registry.example.com/opslore@sha256:" + "5" * 64
-
-
-def section(**job: Any) -> config_deploy.Ollama:
-    fields = {"image": IMAGE, "secret": "s3-login", "deadline": 30, **job}
-    return config_deploy.Ollama(
-        url="http://ollama.ai:11434", via="job", job=config_deploy.Job(**fields)
-    )
-
-
-def staged(version: str = VERSION, uri: str = "s3://models/sre/v/model.tar.gz") -> Staged:
-    return Staged("sre", version, Path(), uri, version[-8:] * 8)
-
-
-@pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kubeconfig of a server that is not there."""
-    path = tmp_path / "config"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}],
-                "users": [{"name": "u", "user": {"token": "s3cret-token"}}],
-                "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-                "current-context": "here",
-            }
-        )
-    )
-    monkeypatch.setenv("KUBECONFIG", str(path))
-    return path
 
 
 def test_the_manifest_of_an_import(nowhere: Path) -> None:
@@ -81,8 +57,12 @@ def test_the_manifest_of_an_import(nowhere: Path) -> None:
         "sre",
         "--version",
         VERSION,
+        "--agent",
+        "sre",
     ]
     assert "command" not in container
+    # What stands in `env` wins over a Secret that has the same name in it.
+    assert {"name": "OPSLORE_TRUSTED_KEY", "value": KEY} in container["env"]
     assert container["image"] == IMAGE
     assert container["envFrom"] == [{"secretRef": {"name": "s3-login"}}]
     assert container["securityContext"] == {
@@ -140,36 +120,8 @@ def test_a_cluster_that_is_not_there_is_explained(nowhere: Path) -> None:
     assert "kubectl cluster-info" in caught.value.hint
     assert "s3cret" not in str(caught.value)
     with pytest.raises(ConfigError, match="no cluster to deploy to") as missing:
-        Cluster("other")
+        Cluster("other").get("v1", "Pod", "default", "any")
     assert "kubectl config get-contexts" in missing.value.hint
-
-
-@pytest.fixture
-def cluster(kube_cluster: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    monkeypatch.setenv("KUBECONFIG", str(kube_cluster))
-    monkeypatch.setattr(kubernetes, "POLL", 0.1)
-    monkeypatch.setattr(kubernetes, "GRACE", 2)
-    return Cluster()
-
-
-@pytest.fixture
-def namespace(cluster: Cluster, kubectl: Path, request: pytest.FixtureRequest) -> str:
-    """A namespace of the test's own, with what deploy/kubernetes/ puts into one."""
-    name = f"n{abs(hash(request.node.name)) % 10**8}"
-    for words in (["create", "namespace", name], ["-n", name, "apply", "-f", str(MANIFESTS)]):
-        subprocess.run([kubectl, *words], check=True, capture_output=True)
-    return name
-
-
-@pytest.fixture
-def ollama() -> Ollama:
-    return Ollama()
-
-
-@pytest.fixture
-def player(kube_cluster: Path, namespace: str, ollama: Ollama, tmp_path: Path) -> Iterator[Player]:
-    with playing(kube_cluster, ollama, tmp_path, namespace) as player:
-        yield player
 
 
 def test_the_server_checks_every_field(cluster: Cluster, namespace: str) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -59,14 +60,17 @@ class Cluster:
     """The cluster of one context of the kubeconfig, or the one this pod runs in."""
 
     def __init__(self, context: str = "") -> None:
-        """Read the kubeconfig; nothing is asked yet.
+        """Name the context; nothing is read or asked yet.
 
-        Raises:
-            ConfigError: no kubeconfig, or no such context in it.
+        The first request reads the kubeconfig, and raises ConfigError when there is none or no
+        such context in it: a place that cannot be reached is one line of `status`, not its end.
         """
         self.context = context
-        self._client = _client(context)
         self._kinds: dict[tuple[str, str], _Kind] = {}
+
+    @cached_property
+    def _client(self) -> Any:
+        return _client(self.context)
 
     @property
     def name(self) -> str:
@@ -149,11 +153,22 @@ class Cluster:
         Raises:
             ServerError: the cluster does not answer, or refuses.
         """
-        query = [("labelSelector", f"batch.kubernetes.io/job-name={job}")]
-        answer = self._ask("GET", self._kind("v1", "Pod").path(namespace), query)
-        found = self._object(*answer, f"read the pods of Job {namespace}/{job}")
+        labels = {"batch.kubernetes.io/job-name": job}
+        return self.labelled("v1", "Pod", namespace, labels)
+
+    def labelled(
+        self, api_version: str, kind: str, namespace: str, labels: dict[str, str]
+    ) -> list[dict[str, Any]]:
+        """The objects of a kind that have all these labels, the newest last.
+
+        Raises:
+            ServerError: the cluster does not answer, or refuses.
+        """
+        query = [("labelSelector", ",".join(f"{name}={text}" for name, text in labels.items()))]
+        answer = self._ask("GET", self._kind(api_version, kind).path(namespace), query)
+        found = self._object(*answer, f"list {kind} in {namespace}")
         items: list[dict[str, Any]] = found.get("items") or []
-        return sorted(items, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        return sorted(items, key=lambda item: str(item["metadata"]["creationTimestamp"]))
 
     def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
         """The end of a container's log.

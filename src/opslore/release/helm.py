@@ -57,7 +57,7 @@ class Helm:
             ServerError: the chart cannot be rendered, the cluster refuses it, or another
                 operation is going on.
         """
-        self._version()
+        self.version()
         deployed = self.deployed()
         with _file(values) as path:
             rendered = self._run(
@@ -147,7 +147,12 @@ class Helm:
                 + self._command("get", "values", self.section.release),
             )
 
-    def _version(self) -> None:
+    def version(self) -> str:
+        """The version of the `helm` program.
+
+        Raises:
+            MissingExtra: no helm, or one without server-side dry-run.
+        """
         text = self._run("version", "--short", cluster=False)
         match = re.match(r"v(\d+)\.(\d+)", text)
         if match and (int(match[1]), int(match[2])) < OLDEST:
@@ -155,6 +160,7 @@ class Helm:
                 f"helm is {text.split('+')[0].strip()}; deploy needs 3.13 or newer",
                 hint="install a newer helm: https://helm.sh/docs/intro/install",
             )
+        return text.split("+")[0].strip()
 
     def _command(self, *arguments: str) -> str:
         return " ".join(["helm", *arguments, *self._where()])

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
-from opslore import shelf
 from opslore.cards import Record
 from opslore.config_deploy import Ollama
-from opslore.release import archive
+from opslore.release import archive, keys, remote
 from opslore.release.ollama import OllamaTarget
 from opslore.release.targets import Staged
 
+_logger = logging.getLogger(__name__)
 
-def install(uri: str, sha256: str, section: Ollama, version: str) -> str:
-    """Fetch an archive, check it, install it as `NAME:VERSION`; returns that name.
 
-    The digest comes from whoever verified the signed release, so the archive needs no other proof.
+def install(
+    uri: str,
+    sha256: str,
+    section: Ollama,
+    version: str,
+    trusted: list[keys.Public] | None,
+    agent: str = "",
+) -> str:
+    """Fetch a release, verify its signature, install it as `NAME:VERSION`; returns that name.
 
     Args:
-        uri: `s3://bucket/key`, or a path.
+        uri: the archive: `s3://bucket/key`, `https://host/path`, or a path. The signed papers lie
+            beside it.
         sha256: what the archive must be, 64 hex digits.
         section: the Ollama and the model's name there.
         version: the release.
+        trusted: who may have signed it; None checks the digest alone.
+        agent: whose release it must be; empty is the model's name.
 
     Raises:
-        IntegrityError: the archive is another one, or `NAME:VERSION` is.
-        ServerError: the bucket or Ollama does not answer.
+        IntegrityError: the release is not signed by a trusted key, was changed, or is another one;
+            or `NAME:VERSION` is another model. Nothing was sent to Ollama.
+        ServerError: the bucket, the web server or Ollama does not answer.
     """
-    with tempfile.TemporaryDirectory() as room:
-        packed = shelf.fetch(f"{uri}#sha256={sha256}", Path(room))
-        files = Path(room) / "files"
+    with tempfile.TemporaryDirectory() as name:
+        room = Path(name)
+        if trusted is None:
+            _logger.warning("%s: NOT VERIFIED: no signature is asked for, only the digest", uri)
+            packed = remote.archive(uri, sha256, room)
+        else:
+            whose = agent or section.model
+            packed = remote.verified(uri, sha256, room / "release", trusted, whose, version)
+        files = room / "files"
         archive.unpack(packed, files)
         staged = Staged(section.model, version, files, uri, sha256)
         OllamaTarget(section, section.model).stage(staged)

@@ -47,6 +47,11 @@ class Listing(Record):
     """SHA-256 of every other file but the signature."""
 
 
+def is_plain(name: str) -> bool:
+    """Whether a file of a release may be called so; no such name leads out of its folder."""
+    return _NAME.fullmatch(name) is not None
+
+
 def files_of(folder: Path) -> list[str]:
     """Names of the files of a release folder, sorted; the signature among them.
 
@@ -67,7 +72,7 @@ def files_of(folder: Path) -> list[str]:
                 f"{folder / entry.name} is {what}; a release has regular files only",
                 hint="do not use it: fetch the release again, or publish it again",
             )
-        if not _NAME.fullmatch(entry.name):
+        if not is_plain(entry.name):
             raise IntegrityError(
                 f"{folder / entry.name} is extra: no file of a release is called so",
                 hint="a stopped run may have left it: move it away",

@@ -103,6 +103,15 @@ class OllamaTarget:
         state = tags.get(f"{self.model}:{LATEST}", "none")
         return max((tag for tag in self._tags(tags, state) if VERSION.fullmatch(tag)), default="")
 
+    def server(self) -> str:
+        """The version of the server itself.
+
+        Raises:
+            ServerError: it does not answer, or is too old.
+        """
+        with Client(self.url) as client:
+            return client.version()
+
     def versions(self) -> list[str]:
         """Every version that is installed, oldest first."""
         with Client(self.url) as client:

@@ -117,15 +117,12 @@ class ResourceObject:
     """Deploy target: an object in a cluster, patched through the API in one request."""
 
     def __init__(self, section: config_deploy.Resource, agent: str, model: str) -> None:
-        """Read the kubeconfig; nothing is asked yet.
+        """Name the object; nothing is read or asked yet.
 
         Args:
             section: the target in the agent file, without `file`.
             agent: the agent's name, which the object has when the section names none.
             model: fills `{model}`, the model's name in Ollama.
-
-        Raises:
-            ConfigError: no such context.
         """
         self.section, self.model = section, model
         self.object = section.name or agent

@@ -21,7 +21,7 @@ def targets(agent: Agent, home: Store, back: bool = False) -> list[Target]:
 
     The agent file's targets first, then the registry's champion, the store's own pointer last.
     """
-    return [*(target(agent, section) for section in agent.deploy), *_own(agent, home, back)]
+    return [*(target(agent, section, home) for section in agent.deploy), *_own(agent, home, back)]
 
 
 def _own(agent: Agent, home: Store, back: bool) -> list[Target]:
@@ -30,7 +30,7 @@ def _own(agent: Agent, home: Store, back: bool) -> list[Target]:
     return [Champion(agent.publish.registry, agent.name), Current(home, back)]
 
 
-def target(agent: Agent, section: config_deploy.Target) -> Target:
+def target(agent: Agent, section: config_deploy.Target, home: Store) -> Target:
     """The program behind one entry of the `deploy` section."""
     model = model_name(agent)
     if isinstance(section, config_deploy.Folder):
@@ -49,7 +49,7 @@ def target(agent: Agent, section: config_deploy.Target) -> Target:
     if section.via == "job":
         from opslore.release.importing import OllamaJob
 
-        return OllamaJob(section, agent.name)
+        return OllamaJob(section, agent.name, home)
     from opslore.release.ollama import OllamaTarget
 
     return OllamaTarget(section, agent.name)
@@ -157,4 +157,5 @@ def staged(agent: Agent, home: Store, version: str, back: bool = False) -> Itera
             files=files,
             uri=home.uri(issue.key(home, version, issue.MODEL)),
             sha256=verified.files[issue.MODEL],
+            signer=verified.pem,
         )

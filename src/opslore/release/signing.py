@@ -34,6 +34,8 @@ class Verified(Record):
     """Grows with every release of the agent; see counter.py."""
     key: str
     """Fingerprint of the key that signed it, 64 hex digits."""
+    pem: str
+    """That key's public half."""
     files: dict[str, str]
     """SHA-256 of every file but the signature, by name."""
 
@@ -173,6 +175,7 @@ def _consistent(folder: Path, agent: str, key: keys.Public, signed: dict[str, st
         version=listing.version,
         counter=listing.counter,
         key=key.fingerprint,
+        pem=key.pem.decode(),
         files=signed,
     )
 

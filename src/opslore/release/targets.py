@@ -24,6 +24,8 @@ class Staged:
     """Where the archive lies for somebody else: `s3://...`, or a path on this machine."""
     sha256: str
     """SHA-256 of the archive."""
+    signer: str = ""
+    """The trusted public key that signed it, PEM; empty where nobody verified it."""
 
 
 class Target(Protocol):
