@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install servers image demo test test-fast check docs bench-quality bench-parse parity clean
+.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-parse parity clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,10 @@ test: install servers ## every test, the README's commands included
 
 test-fast: install ## the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
+
+test-cluster: install servers ## nightly, as root: the import Job as a real pod, on a node that this makes and removes
+	$(PYTHON) -m tests.real.node build
+	$(BIN)/python -m tests.real.isolated $(BIN)/python -m pytest tests/cluster
 
 check: install ## lint, types, import direction, file and function sizes
 	$(BIN)/ruff check src tests

@@ -1,4 +1,4 @@
-"""A proxy on loopback between a client and a real server: it counts, and breaks what it is told.
+"""A proxy between a client and a real server: it counts, and breaks what it is told.
 
 Every request is forwarded as it came, its Host header too, so that signatures stay true. They are
 forwarded one at a time: versitygw 1.7 looks at If-Match first and writes later, so that of many at
@@ -140,8 +140,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def between(server: str) -> Iterator[Between]:
-    """Run a proxy in front of the server at this URL."""
+def between(server: str, host: str = "127.0.0.1") -> Iterator[Between]:
+    """Run a proxy on an address of this machine, in front of the server at this URL."""
     proxy = Between()
     handler = type(
         "Handler",
@@ -153,9 +153,9 @@ def between(server: str) -> Iterator[Between]:
             "turn": threading.Lock(),
         },
     )
-    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    serving = http.server.ThreadingHTTPServer((host, 0), handler)
     serving.daemon_threads = True
-    proxy.url = f"http://127.0.0.1:{serving.server_port}"
+    proxy.url = f"http://{host}:{serving.server_port}"
     thread = threading.Thread(target=serving.serve_forever)
     thread.start()
     try:

@@ -21,6 +21,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from packaging.requirements import Requirement
@@ -43,6 +44,21 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 Files = dict[str, Path | bytes]
 """Path in the image, without a leading slash, to a file on this machine or to its bytes."""
 
+SETTINGS: dict[str, object] = {
+    "User": f"{USER}:{USER}",
+    "Env": [
+        "PATH=/usr/local/bin",
+        "LANG=C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE=1",
+        "PYTHONUNBUFFERED=1",
+        "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
+    ],
+    "Entrypoint": ["/usr/local/bin/opslore"],
+    "WorkingDir": "/",
+    "Labels": {"org.opencontainers.image.title": "opslore"},
+}
+"""What the image says of its process."""
+
 LAUNCHER = f"""#!/usr/local/bin/{VERSION} -I
 import sys
 from opslore.cli import main
@@ -63,26 +79,45 @@ def build(output: Path, name: str = NAME) -> dict[str, object]:
     """Write the archive; returns its name, digest and sizes in bytes."""
     base, packages = base_files(), package_files()
     base |= libraries([path for path in (base | packages).values() if isinstance(path, Path)])
+    digest, sizes = pack(output, [base, packages], SETTINGS, name)
+    return {
+        "name": name,
+        "digest": digest,
+        "archive": output.stat().st_size,
+        "layers": sizes,
+        "unpacked": sum(_size(content) for content in (base | packages).values()),
+        "packages": sorted(found.name for found in closure()),
+    }
+
+
+def pack(
+    output: Path, layers: Sequence[Files], settings: dict[str, object], name: str
+) -> tuple[str, list[int]]:
+    """Write an archive of these layers.
+
+    Args:
+        output: the archive; replaced in one step.
+        layers: the files of each layer, the lowest first.
+        settings: what the image says of its process: `Entrypoint`, `User`, `Env`.
+        name: name and tag that the archive carries.
+
+    Returns:
+        The image's digest, and the bytes of each layer as packed.
+    """
     blobs: dict[str, bytes] = {}
-    layers, diffs = [], []
-    for files in (base, packages):
+    described, diffs, sizes = [], [], []
+    for files in layers:
         plain = tar(files)
         packed = io.BytesIO()
         with gzip.GzipFile("", "wb", 6, packed, mtime=0) as zipped:
             zipped.write(plain)
-        layers.append(_blob(blobs, packed.getvalue(), "layer.v1.tar+gzip"))
+        sizes.append(len(packed.getvalue()))
+        described.append(_blob(blobs, packed.getvalue(), "layer.v1.tar+gzip"))
         diffs.append(f"sha256:{hashlib.sha256(plain).hexdigest()}")
-    config = _blob(blobs, _json(_config(diffs)), "config.v1+json")
-    manifest = _blob(blobs, _json(_manifest(config, layers)), "manifest.v1+json")
+    config = _blob(blobs, _json(_config(settings, diffs)), "config.v1+json")
+    manifest = _blob(blobs, _json(_manifest(config, described)), "manifest.v1+json")
     _write(output, blobs, manifest, name)
-    return {
-        "name": name,
-        "digest": manifest["digest"],
-        "archive": output.stat().st_size,
-        "layers": [layer["size"] for layer in layers],
-        "unpacked": sum(_size(content) for content in (base | packages).values()),
-        "packages": sorted(found.name for found in closure()),
-    }
+    return str(manifest["digest"]), sizes
 
 
 def base_files() -> Files:
@@ -178,24 +213,11 @@ def tar(files: Files) -> bytes:
     return stream.getvalue()
 
 
-def _config(diffs: list[str]) -> dict[str, object]:
-    environment = [
-        "PATH=/usr/local/bin",
-        "LANG=C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE=1",
-        "PYTHONUNBUFFERED=1",
-        "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
-    ]
+def _config(settings: dict[str, object], diffs: list[str]) -> dict[str, object]:
     return {
         "architecture": MACHINES.get(platform.machine(), platform.machine()),
         "os": "linux",
-        "config": {
-            "User": f"{USER}:{USER}",
-            "Env": environment,
-            "Entrypoint": ["/usr/local/bin/opslore"],
-            "WorkingDir": "/",
-            "Labels": {"org.opencontainers.image.title": "opslore"},
-        },
+        "config": settings,
         "rootfs": {"type": "layers", "diff_ids": diffs},
     }
 

@@ -227,14 +227,14 @@ class _Bm25:
 
     def __init__(self, texts: list[list[str]]) -> None:
         import bm25s
-        from scipy.sparse import csc_matrix
 
         engine = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
         engine.index(texts, show_progress=False)
         part = engine.scores
         self.vocabulary: dict[str, int] = engine.vocab_dict
-        shape = (len(texts), len(part["indptr"]) - 1)
-        self.weights = csc_matrix((part["data"], part["indices"], part["indptr"]), shape=shape)
+        self.length = len(texts)
+        # Column by column: term t has weights[starts[t]:starts[t + 1]], for the entries in rows.
+        self.weights, self.rows, self.starts = part["data"], part["indices"], part["indptr"]
 
     def scores(self, query: list[str]) -> np.ndarray[Any, Any]:
         """Scores per entry."""
@@ -244,9 +244,9 @@ class _Bm25:
         for term in query:
             if (column := self.vocabulary.get(term)) is not None:
                 counts[column] = counts.get(column, 0.0) + (0.25 if term.startswith("#") else 1.0)
-        if not counts:
-            return np.zeros(self.weights.shape[0])
-        columns = list(counts)
-        # A term said ten times is not ten times the evidence.
-        amounts = np.array([min(counts[c], 2.0) for c in columns])
-        return np.asarray(self.weights[:, columns] @ amounts).ravel()
+        found = np.zeros(self.length)
+        for column, count in counts.items():
+            part = slice(self.starts[column], self.starts[column + 1])
+            # A term said ten times is not ten times the evidence.
+            found[self.rows[part]] += self.weights[part].astype(float) * min(count, 2.0)
+        return found

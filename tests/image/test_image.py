@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -12,27 +11,22 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import ollama_world
 import pytest
+from real.node import IMAGES, images
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "image" / "build.py"
+from opslore.release import archive, issue
+from opslore.release.kubernetes import SCRATCH
 
-
-def builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("image_build", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pytest_plugins = ["real.fixtures"]
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     path = tmp_path_factory.mktemp("image") / "image.tar"
-    done = subprocess.run([sys.executable, SCRIPT, path], capture_output=True, check=False)
+    done = subprocess.run([sys.executable, IMAGES, path], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return path, json.loads(done.stdout)
 
@@ -100,7 +94,7 @@ def test_the_same_files_give_the_same_image(
 ) -> None:
     again = tmp_path / "again.tar"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
-    subprocess.run([sys.executable, SCRIPT, again], check=True, env=environment, umask=0o077)
+    subprocess.run([sys.executable, IMAGES, again], check=True, env=environment, umask=0o077)
     assert again.read_bytes() == built[0].read_bytes()
 
 
@@ -126,6 +120,7 @@ def inside(root: Path, blobs: dict[str, bytes], *command: str) -> subprocess.Com
     """Run a command with the image's root, user and environment."""
     config = json.loads(blob(blobs, manifest(blobs)["config"]))["config"]
     environment = dict(entry.split("=", 1) for entry in config["Env"])
+    environment |= {"HOME": SCRATCH, "TMPDIR": SCRATCH}
     entering = ["chroot", f"--userspec={config['User']}", str(root)]
     if os.geteuid() != 0:
         if shutil.which("unshare") is None:
@@ -164,8 +159,30 @@ def test_what_an_import_needs_is_there(root: Path, blobs: dict[str, bytes], modu
     assert done.returncode == 0, done.stderr
 
 
+def test_it_installs_a_release_and_points_to_it(
+    root: Path, blobs: dict[str, bytes], ollama_server: str, tmp_path: Path
+) -> None:
+    """Much is imported only when it is needed, so only the whole way shows what is missing."""
+    room = root / SCRATCH.lstrip("/")
+    room.mkdir()
+    room.chmod(0o777)
+    files, version = ollama_world.bundle(tmp_path / "bundle"), ollama_world.VERSIONS[0]
+    digest = archive.pack(files, issue.SHIPPED, room / "model.tar.gz")
+    where = ["--url", ollama_server, "--name", "inside"]
+    words = [f"{SCRATCH}/model.tar.gz", "--sha256", digest, "--version", version]
+    opslore = "/usr/local/bin/opslore"
+    done = inside(root, blobs, opslore, "install", *words, *where)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"installed": f"inside:{version}"}
+    done = inside(root, blobs, opslore, "point", "--version", version, *where)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["now"] == told["versions"][version]
+    assert {path.name for path in room.iterdir()} == {"model.tar.gz"}
+    shutil.rmtree(room)
+
+
 def test_the_packages_are_those_that_the_list_asks_for() -> None:
-    build = builder()
-    names = {found.name.lower() for found in build.closure()}
+    names = {found.name.lower() for found in images().closure()}
     assert {"httpx", "obstore", "pydantic", "model-signing"} <= names
     assert not names & {"torch", "transformers", "mlflow-skinny", "kubernetes", "pytest"}

@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 from . import helm as programs
-from . import kube, mlflow, ollama, s3
+from . import kube, mlflow, node, ollama, s3
 from .parts import Missing, tail
 
 T = TypeVar("T")
@@ -45,6 +45,12 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def kube_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The path of a kubeconfig for an apiserver without nodes and controllers (see kube.py)."""
     yield from _served("kube_cluster", kube.serving, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def kube_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[node.Node]:
+    """A cluster whose one node runs pods; only in `make test-cluster` (see node.py)."""
+    yield from _served("kube_node", node.serving, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import sys
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,13 +39,25 @@ def _make_etcd(build: Build) -> None:
 
 
 def _make_apiserver(build: Build) -> None:
-    version, base = APISERVER.version, "k8s.io/component-base/version"
+    make_programs(build, MODULE, APISERVER.version, ["kube-apiserver"])
+
+
+def make_programs(build: Build, module: Path, version: str, programs: Sequence[str]) -> None:
+    """Build programs of Kubernetes from the published modules that a go.mod of ours pins.
+
+    Args:
+        build: where to.
+        module: the folder with go.mod and go.sum.
+        version: of Kubernetes.
+        programs: their names.
+    """
+    base = "k8s.io/component-base/version"
     major, minor, _ = version.split(".")
     told = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
     flags = "-s -w " + " ".join(f"-X={base}.{key}={value}" for key, value in told.items())
-    program = "k8s.io/kubernetes/cmd/kube-apiserver"
     words = ["go", "build", f"-p={build.jobs}", "-trimpath", "-mod=readonly", f"-ldflags={flags}"]
-    build.run([*words, "-o", build.folder, program], cwd=MODULE, env={"CGO_ENABLED": "0"})
+    packages = [f"k8s.io/kubernetes/cmd/{program}" for program in programs]
+    build.run([*words, "-o", f"{build.folder}/", *packages], cwd=module, env={"CGO_ENABLED": "0"})
 
 
 ETCD = Part("etcd", "3.5.1", _make_etcd, minutes=0.3, linux=True)
@@ -110,6 +122,8 @@ def _flags(here: Path, store: str, port: int, token: str) -> list[str]:
         "service-cluster-ip-range": "10.0.0.0/24",
         # Loopback is no address for a Service: let nothing be published about this apiserver.
         "endpoint-reconciler-type": "none",
+        # A node's name is in no DNS.
+        "kubelet-preferred-address-types": "InternalIP",
     }
     return [f"--{name}={value}" for name, value in told.items()]
 
