@@ -139,12 +139,16 @@ def _catalogue(path: Path) -> Catalogue:
 
 
 def _server(agent: Agent, gguf: Path) -> Server:
-    """A server with as many engines as there are cores and memory for."""
+    return load(agent.evaluate.server).Server(
+        gguf, context=agent.export.num_ctx, parallel=engines(gguf)
+    )
+
+
+def engines(gguf: Path) -> int:
+    """How many prompts are answered at the same time: cores, as far as memory goes."""
     free = machine.free_memory()
     room = 1 if free is None else free // (2 * (ENGINE + gguf.stat().st_size))
-    return load(agent.evaluate.server).Server(
-        gguf, context=agent.export.num_ctx, parallel=max(1, min(machine.cores(), room))
-    )
+    return max(1, min(machine.cores(), room))
 
 
 def _ask_base(run: Run, among: list[Example]) -> None:
