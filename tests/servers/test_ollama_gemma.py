@@ -100,7 +100,7 @@ def test_it_says_what_llama_cpp_says_from_one_first_token(
         read = client.once("POST", "/api/chat", request)["prompt_eval_count"]
         prompt = prober(bundles[kind] / "model.gguf")(TURNS).prompt
         asked = {"prompt": prompt, "max_tokens": 1, "cache_prompt": False}
-        usage = local._engine.handle_completions(asked)["usage"]
+        usage = local._engines[0].handle_completions(asked)["usage"]
     assert there.text == here.text == raw.text == "df -h"
     assert there.stopped
     assert there.tokens == here.tokens
