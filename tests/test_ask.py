@@ -24,6 +24,7 @@ from opslore.cards import ESCALATE, Adapter, Bundle, Command, Document, Evaluati
 from opslore.config import Agent
 from opslore.errors import ConfigError, DataError, IntegrityError, MissingInput
 from opslore.index import Hit, Index
+from opslore.servers import Reply
 
 DISK = "the filesystem of the node is almost full"
 WIDTH = 64
@@ -273,6 +274,15 @@ def judge(
 
 
 class TestJudge:
+    def test_a_reply_that_was_cut_off_is_no_answer(self) -> None:
+        """Half a command can be a whole one that does something else."""
+        whole = "kubectl logs <pod> -n <namespace> --previous"
+        ended, cut = (Reply(whole, stopped, 48, 1.0, 0.99) for stopped in (True, False))
+        assert not answer.judged(ended, HITS, "PodCrash", {}).escalate
+        found = answer.judged(cut, HITS, "PodCrash", {})
+        assert found.escalate
+        assert found.why == "the model's reply did not end: it was cut after 48 tokens"
+
     def test_the_word_for_a_person_is_taken_at_its_word(self) -> None:
         found = judge(f" {ESCALATE}. ")
         assert (found.command, found.escalate) == (ESCALATE, True)

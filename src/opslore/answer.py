@@ -144,6 +144,8 @@ def ask(
 
 def judged(reply: Reply, hits: Sequence[Hit], text: str, labels: Mapping[str, str]) -> Judged:
     """What follows from a reply to a prompt that was made from these entries."""
+    if not reply.stopped:
+        return _person(f"the model's reply did not end: it was cut after {reply.tokens} tokens")
     stated = {**prompt.stated(text, hits), **labels}
     return judge(reply.text, _known(reply), prompt.shown(text, hits), text, stated)
 

@@ -16,9 +16,11 @@ from typing import Any
 import ollama_world
 import pytest
 from real.node import IMAGES, images
+from release import release_world
+from release.release_world import MODEL, base  # noqa: F401
 
-from opslore.release import archive, issue
-from opslore.release.kubernetes import SCRATCH
+from opslore.release import archive, issue, papers, signing
+from opslore.release.jobspec import SCRATCH
 
 pytest_plugins = ["real.fixtures"]
 
@@ -116,11 +118,13 @@ def test_it_is_small(built: tuple[Path, dict[str, Any]]) -> None:
     assert built[1]["unpacked"] < 300 << 20
 
 
-def inside(root: Path, blobs: dict[str, bytes], *command: str) -> subprocess.CompletedProcess[str]:
+def inside(
+    root: Path, blobs: dict[str, bytes], *command: str, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command with the image's root, user and environment."""
     config = json.loads(blob(blobs, manifest(blobs)["config"]))["config"]
     environment = dict(entry.split("=", 1) for entry in config["Env"])
-    environment |= {"HOME": SCRATCH, "TMPDIR": SCRATCH}
+    environment |= {"HOME": SCRATCH, "TMPDIR": SCRATCH, **more}
     entering = ["chroot", f"--userspec={config['User']}", str(root)]
     if os.geteuid() != 0:
         if shutil.which("unshare") is None:
@@ -159,26 +163,43 @@ def test_what_an_import_needs_is_there(root: Path, blobs: dict[str, bytes], modu
     assert done.returncode == 0, done.stderr
 
 
-def test_it_installs_a_release_and_points_to_it(
-    root: Path, blobs: dict[str, bytes], ollama_server: str, tmp_path: Path
+def test_it_verifies_a_release_installs_it_and_points_to_it(
+    root: Path,
+    blobs: dict[str, bytes],
+    base: Path,
+    ollama_server: str,
+    tmp_path: Path,
 ) -> None:
     """Much is imported only when it is needed, so only the whole way shows what is missing."""
-    room = root / SCRATCH.lstrip("/")
-    room.mkdir()
-    room.chmod(0o777)
-    files, version = ollama_world.bundle(tmp_path / "bundle"), ollama_world.VERSIONS[0]
-    digest = archive.pack(files, issue.SHIPPED, room / "model.tar.gz")
+    room, version = root / SCRATCH.lstrip("/"), ollama_world.VERSIONS[0]
+    folder = room / "sre" / version
+    folder.mkdir(parents=True)
+    digest = archive.pack(ollama_world.bundle(tmp_path / "bundle"), issue.SHIPPED, folder / MODEL)
+    papers.write(folder, release_world.agent(base), release_world.cards(), version, 1,
+                 {MODEL: digest})  # fmt: skip
+    key = release_world.key(tmp_path / "team.pem")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPSLORE_SIGNING_KEY", str(key))
+        signing.sign(folder, release_world.agent(base))
+    for path in (room, *room.rglob("*")):
+        path.chmod(0o777)
+    before = {path for path in room.rglob("*")}
     where = ["--url", ollama_server, "--name", "inside"]
-    words = [f"{SCRATCH}/model.tar.gz", "--sha256", digest, "--version", version]
-    opslore = "/usr/local/bin/opslore"
-    done = inside(root, blobs, opslore, "install", *words, *where)
+    words = [f"{SCRATCH}/sre/{version}/{MODEL}", "--agent", "sre", "--sha256", digest]
+    command = ["/usr/local/bin/opslore", "install", *words, "--version", version, *where]
+    done = inside(root, blobs, *command)
+    assert done.returncode == 2, done.stderr
+    assert "no trusted key" in done.stderr
+    trusted = {"OPSLORE_TRUSTED_KEY": Path(f"{key}.pub").read_text()}
+    done = inside(root, blobs, *command, **trusted)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"installed": f"inside:{version}"}
-    done = inside(root, blobs, opslore, "point", "--version", version, *where)
+    assert json.loads(done.stdout) == {"installed": f"inside:{version}", "verified": True}
+    command = ["/usr/local/bin/opslore", "point", "--version", version, *where]
+    done = inside(root, blobs, *command)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["now"] == told["versions"][version]
-    assert {path.name for path in room.iterdir()} == {"model.tar.gz"}
+    assert {path for path in room.rglob("*")} == before
     shutil.rmtree(room)
 
 
