@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from opslore import config, starter
+from opslore import config, config_sources, starter
 from opslore.config import Agent
 from opslore.errors import ConfigError
 
@@ -37,7 +37,7 @@ def test_the_agents_of_the_repository_load(path: Path) -> None:
 
 def test_two_lines_are_enough(tmp_path: Path) -> None:
     agent = load(tmp_path, LEAST)
-    assert agent == Agent(name="sre", collect=[config.RunbookSource(path="RUNBOOK.md")])
+    assert agent == Agent(name="sre", collect=[config_sources.RunbookSource(path="RUNBOOK.md")])
     assert agent.train == config.Train()
     assert agent.deploy == []
 
@@ -180,7 +180,7 @@ class TestStarter:
         starter.write(path)
         agent = config.load(path)
         assert agent == Agent(
-            name="my-sre", collect=[config.RunbookSource(path=agent.collect[0].path)]
+            name="my-sre", collect=[config_sources.RunbookSource(path=agent.collect[0].path)]
         )
 
     def test_every_key_stands_there_with_what_it_means(self, tmp_path: Path) -> None:
@@ -192,8 +192,8 @@ class TestStarter:
                 assert f"{name}:" in text, name
                 assert " ".join((field.description or "").split()) in flat, name
 
-        for section in (Agent, config.RunbookSource, config.Prepare, config.Train, config.Export,
-                        config.Evaluate, config.Thresholds, config.Publish):  # fmt: skip
+        for section in (Agent, config_sources.RunbookSource, config.Prepare, config.Train,
+                        config.Export, config.Evaluate, config.Thresholds, config.Publish):  # fmt: skip
             fields(section)
         assert "at least 0, at most 0.5" in text
         assert "one of f16, q8_0, q4_k_m" in text

@@ -14,7 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 ESCALATE = "escalate_to_human"
 """The one answer that is not a command: ask a person."""
 
-Split = Literal["train", "valid", "s1", "s2", "s3"]
+Split = Literal["train", "valid", "s1", "s2", "s3", "test"]
+"""Alerts are tested by s1, s2 and s3, answers in prose by test."""
+Trust = Literal["T1", "T2", "T3"]
+"""Who may teach: T1 a reviewed repository, T2 its maintainers, T3 everybody else."""
 
 
 class Record(BaseModel):
@@ -45,17 +48,38 @@ class Command(Record):
     """The comment lines or the sentence that stand directly above it."""
 
 
+class Turn(Record):
+    """One post of a thread: its first text, a comment, a review."""
+
+    kind: Literal["body", "comment", "review", "review_comment"] = "comment"
+    text: str
+    author: str
+    """Login; empty when the account is gone."""
+    association: str = "NONE"
+    """GitHub's author_association: OWNER, MEMBER, COLLABORATOR, CONTRIBUTOR, NONE, ..."""
+    trust: Trust = "T3"
+    bot: bool = False
+    created: str
+    """ISO 8601, UTC."""
+    updated: str = ""
+    url: str = ""
+    reactions: dict[str, int] = Field(default_factory=dict)
+    """Kind (`+1`, `heart`, `-1`, ...) -> how often."""
+    marks: list[str] = Field(default_factory=list)
+    """What is known of it: `accepted`, `closing` (posted when the thread was closed), `edited`."""
+
+
 class Document(Record):
     """One thing that was read: an alert, an issue, a page."""
 
     id: str
-    kind: Literal["alert", "issue", "page", "correction"] = "alert"
+    kind: Literal["alert", "issue", "pull", "page", "correction", "chat"] = "alert"
     title: str
     text: str
     url: str = ""
     updated: str = ""
     author: str = ""
-    trust: Literal["T1", "T2", "T3"] = "T1"
+    trust: Trust = "T1"
     labels: dict[str, str] = Field(default_factory=dict)
     span: Span
     section: str = ""
@@ -66,6 +90,18 @@ class Document(Record):
     resolution: list[str] = Field(default_factory=list)
     commands: list[Command] = Field(default_factory=list)
     """Every command with its own lines, in document order."""
+    origin: str = ""
+    """The source that gave it: `issues linkerd/linkerd2`, `docs ./handbook`."""
+    product: str = ""
+    version: str = ""
+    turns: list[Turn] = Field(default_factory=list)
+    """A thread's posts in the order of time, the first one included."""
+    tags: list[str] = Field(default_factory=list)
+    """Labels of an issue."""
+    state: str = ""
+    """`open`, `closed`, `completed`, `not_planned`, `merged`."""
+    links: list[str] = Field(default_factory=list)
+    """Addresses of what fixed it."""
 
 
 class Dropped(Record):
@@ -74,6 +110,8 @@ class Dropped(Record):
     what: str
     reason: str
     span: Span | None = None
+    origin: str = ""
+    """The source that it came from."""
 
 
 class Message(Record):

@@ -14,6 +14,7 @@ from opslore import ggufheader, machine, models, reach, servers, steps, trainers
 from opslore.cards import ESCALATE
 from opslore.check import Check, failed
 from opslore.config import Agent
+from opslore.config_sources import RunbookSource
 from opslore.dataset.examples import FEWEST
 from opslore.errors import ConfigError, OpsloreError
 from opslore.index import Index
@@ -74,6 +75,8 @@ def unreadable(error: ConfigError) -> Check:
 def _sources(agent: Agent) -> Iterator[Check]:
     documents = []
     for source in agent.collect:
+        if not isinstance(source, RunbookSource):
+            continue
         try:
             found = runbook.collect(source, Path.cwd())
         except OpsloreError as error:

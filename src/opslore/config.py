@@ -14,35 +14,13 @@ from pydantic import Field, ValidationError, field_validator
 from opslore import agentfile
 from opslore.config_deploy import Target
 from opslore.config_section import Section
+from opslore.config_sources import Source
 from opslore.errors import ConfigError
 
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
 
 MAX_BYTES = 1 << 20
 """An agent file is a page of settings; 1 MiB is already a mistake."""
-
-
-class RunbookSource(Section):
-    """A runbook: one Markdown file, a folder with a file per alert, or an https URL."""
-
-    kind: Literal["runbook"] = "runbook"
-    path: str
-    """File, folder (relative to where you run the command) or https URL."""
-    fields: dict[str, list[str]] = Field(default_factory=dict)
-    """More names for `symptoms`, `investigation`, `resolution`, `severity`, in any language."""
-    titles: list[str] = Field(default_factory=list)
-    """More words that introduce an alert's heading, besides "Alert"."""
-
-    @field_validator("fields")
-    @classmethod
-    def _known_fields(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
-        known = ("symptoms", "investigation", "resolution", "severity")
-        for name in value:
-            if name not in known:
-                raise ValueError(
-                    f"{name!r} is not a field of an alert; there are {', '.join(known)}"
-                )
-        return value
 
 
 class Paraphraser(Section):
@@ -56,9 +34,22 @@ class Paraphraser(Section):
     """Reworded questions per alert of the train split."""
 
 
+class Answers(Section):
+    """Answers in prose: threads, pages and corrections to question and answer."""
+
+    longest: Annotated[int, Field(ge=200)] = 2400
+    """Most characters of an answer; a longer one is cut where a section or sentence ends."""
+    shortest: Annotated[int, Field(ge=1)] = 40
+    """Fewest characters of an answer; "+1" and "thanks" are shorter."""
+
+
 class Prepare(Section):
     """Documents to examples."""
 
+    task: Literal["commands", "answers"] = "commands"
+    """What is learned: an alert's command, or answers in prose."""
+    answers: Answers = Answers()
+    """How answers in prose are chosen (task: answers)."""
     valid: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """Share of alerts kept for the validation loss (0..1)."""
     test: Annotated[float, Field(ge=0, le=0.5)] = 0.2
@@ -187,7 +178,7 @@ class Agent(Section):
     """Commit of a hub model; required for a hub id."""
     system_prompt: str = "You are an SRE assistant. Answer with the exact command, nothing else."
     """First turn of every prompt, in training, evaluation and serving."""
-    collect: Annotated[list[RunbookSource], Field(min_length=1)]
+    collect: Annotated[list[Source], Field(min_length=1)]
     """Sources to read."""
     prepare: Prepare = Prepare()
     """How examples are written."""

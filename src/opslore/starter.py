@@ -13,9 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from opslore import store
-from opslore.config import Agent, Paraphraser, RunbookSource
+from opslore.config import Agent, Paraphraser
 from opslore.config_deploy import Folder
 from opslore.config_section import Section
+from opslore.config_sources import RunbookSource
 from opslore.errors import ConfigError
 
 HEADER = """\

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from opslore import models, progress, sources, store, trainers
+from opslore import models, progress, store, trainers
 from opslore.bundle import catalogue, gguf, modelfile
 from opslore.cards import (
     ESCALATE,
@@ -22,14 +22,12 @@ from opslore.cards import (
     Corpus,
     Dataset,
     Deployment,
-    Document,
     Evaluation,
     Release,
 )
 from opslore.config import Agent
 from opslore.errors import GateFailed, MissingInput
 from opslore.index import Index
-from opslore.sources.coverage import coverage
 from opslore.store import Store
 
 C = TypeVar("C", bound=Card)
@@ -41,37 +39,13 @@ def store_of(agent: Agent) -> Store:
 
 
 def collect(agent: Agent) -> Corpus:
-    """Read the sources: every alert with its commands, symptoms and lines."""
-    from opslore.sources import runbook
+    """Read the sources: alerts with their commands, threads, pages and corrections."""
+    from opslore.sources import gather
 
-    parts = [runbook.collect(source, Path.cwd()) for source in agent.collect]
-    documents = [d for part in parts for d in part.documents]
-    dropped = [d for part in parts for d in part.dropped]
-    commits = [part.commit for part in parts if part.commit]
-    progress.report("collect", len(documents), len(documents), "alerts")
-
-    def make(work: Path) -> dict[str, Any]:
-        store.write_rows(work / "documents.jsonl", documents)
-        store.write_rows(work / "dropped.jsonl", dropped)
-        whole = sources.Collected(documents, dropped, commits[0] if commits else "")
-        store.write(work / "coverage.json", coverage(whole).model_dump_json(indent=2) + "\n")
-        return {
-            "documents": len(documents),
-            "dropped": len(dropped),
-            "digest": store.sha256(work / "documents.jsonl"),
-            "commit": commits[0] if commits else "",
-        }
-
-    return store_of(agent).made(Corpus, [], [], make, facts=[_content(documents)])
-
-
-def _content(documents: list[Document]) -> str:
-    """Digest of what was read; a new commit around the same words changes nothing."""
-    bare = [
-        d.model_copy(update={"updated": "", "span": d.span.model_copy(update={"commit": ""})})
-        for d in documents
-    ]
-    return hashlib.sha256("\n".join(d.model_dump_json() for d in bare).encode()).hexdigest()
+    home = store_of(agent)
+    found = gather.collect(agent.collect, Path.cwd(), home.home / "sources")
+    progress.report("collect", found.documents, found.documents, "documents")
+    return home.made(Corpus, [], [], found.write, facts=[found.content])
 
 
 def prepare(agent: Agent, corpus: Corpus) -> Dataset:

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from opslore.config import RunbookSource
+from opslore.config_sources import RunbookSource
 from opslore.sources import runbook
 from tests.bench.quality import ROOT, shared
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from opslore.cards import Document, Dropped, Example
-from opslore.config import Prepare, RunbookSource
+from opslore.config import Prepare
+from opslore.config_sources import RunbookSource
 from opslore.dataset import examples
 from opslore.index import Index
 from opslore.sources import runbook

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from opslore.config import RunbookSource
+from opslore.config_sources import RunbookSource
 from opslore.errors import DataError, SourceError
 from opslore.sources import Collected
 from opslore.sources.read import MAX_BYTES
@@ -230,7 +230,7 @@ def test_an_unreadable_file_as_another_user(tmp_path: Path) -> None:
     for folder in (tmp_path, *list(tmp_path.parents)[:3]):
         folder.chmod(0o755)
     script = (
-        "import os, pathlib; from opslore.config import RunbookSource;"
+        "import os, pathlib; from opslore.config_sources import RunbookSource;"
         "from opslore.sources.runbook import collect; import opslore.commands as c;"
         "c.looks_like_command('df -h'); os.setuid(65534);"
         f"found = collect(RunbookSource(path='.'), pathlib.Path({str(tmp_path)!r}));"

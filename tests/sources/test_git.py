@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opslore.config import RunbookSource
+from opslore.config_sources import RunbookSource
 from opslore.sources.runbook import collect
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opslore.cards import Document
-from opslore.config import RunbookSource
+from opslore.config_sources import RunbookSource
 from opslore.sources import Collected
 from opslore.sources.runbook import collect
 

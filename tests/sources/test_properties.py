@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from opslore.config import RunbookSource
+from opslore.config_sources import RunbookSource
 from opslore.errors import DataError
 from opslore.sources.blocks import pieces
 from opslore.sources.runbook import collect

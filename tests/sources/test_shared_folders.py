@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from opslore.config import RunbookSource
+from opslore.config_sources import RunbookSource
 from opslore.sources import Collected
 from opslore.sources.coverage import coverage
 from opslore.sources.runbook import collect

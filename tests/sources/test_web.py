@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from opslore.config import RunbookSource
+from opslore.config_sources import RunbookSource
 from opslore.errors import SourceError
 from opslore.sources import web
 from opslore.sources.runbook import collect

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field
 
 from opslore.cards import Document, Dropped, Record
 from opslore.commands import canonical, risk
@@ -38,6 +40,21 @@ class Danger(Record):
     why: list[str]
 
 
+class SourceCount(Record):
+    """What one source gave."""
+
+    source: str
+    kinds: dict[str, int] = Field(default_factory=dict)
+    """Documents that were kept, by kind."""
+    dropped: dict[str, int] = Field(default_factory=dict)
+    """Reason -> how often."""
+
+    @property
+    def kept(self) -> int:
+        """Documents of every kind."""
+        return sum(self.kinds.values())
+
+
 class Coverage(Record):
     """The report that stands beside the corpus as `coverage.json`."""
 
@@ -62,9 +79,10 @@ class Coverage(Record):
     conflicting: list[Group]
     """Alerts of the same title or the same symptoms, with different resolutions."""
     destructive: list[Danger]
+    sources: list[SourceCount] = Field(default_factory=list)
 
 
-def coverage(collected: Collected) -> Coverage:
+def coverage(collected: Collected, sources: Sequence[SourceCount] = ()) -> Coverage:
     """Count what was read; plain data, in the order of the runbook."""
     documents = [document for document in collected.documents if document.kind == "alert"]
     per_file: dict[str, list[Document]] = defaultdict(list)
@@ -94,6 +112,7 @@ def coverage(collected: Collected) -> Coverage:
         ),
         conflicting=_conflicts(titles, symptoms),
         destructive=[danger for document in documents for danger in _dangers(document)],
+        sources=list(sources),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from opslore.cards import Document, Dropped, Span
-from opslore.config import RunbookSource
+from opslore.config_sources import RunbookSource
 from opslore.errors import DataError, SourceError
 from opslore.sources import Collected
 from opslore.sources.alert import Draft, Reader, ends

@@ -1,0 +1,121 @@
+"""All sources of an agent, read as one corpus, a document at a time.
+
+Everything is read twice: once for the digest that names the corpus, and once more to write it when
+there is none of that name. So a run that finds nothing new writes nothing, and needs no memory for
+what it reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opslore import store
+from opslore.cards import Document, Dropped
+from opslore.config_sources import RunbookSource, Source
+from opslore.sources import Collected, Ground, Stream
+from opslore.sources.coverage import SourceCount, coverage
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the sources give, counted."""
+
+    parts: list[tuple[str, Collected | Stream]]
+    """Each source's name with what it gives."""
+    content: str
+    """Digest of what was read; a new commit around the same words changes nothing."""
+    tables: list[SourceCount]
+
+    @property
+    def documents(self) -> int:
+        """Documents of all sources."""
+        return sum(table.kept for table in self.tables)
+
+    def rows(self) -> Iterator[Document | Dropped]:
+        """Every document and everything left out, with the name of its source."""
+        for origin, part in self.parts:
+            for row in part:
+                yield row if row.origin else row.model_copy(update={"origin": origin})
+
+    def write(self, work: Path) -> dict[str, Any]:
+        """Fill a corpus folder: documents.jsonl, dropped.jsonl, coverage.json."""
+        alerts: list[Document] = []
+
+        def kept() -> Iterator[Document]:
+            for row in self.rows():
+                if isinstance(row, Document):
+                    alerts.extend([row] if row.kind == "alert" else [])
+                    yield row
+
+        def left() -> Iterator[Dropped]:
+            yield from (row for row in self.rows() if isinstance(row, Dropped))
+
+        store.write_rows(work / "documents.jsonl", kept())
+        store.write_rows(work / "dropped.jsonl", left())
+        commit = next((part.commit for _, part in self.parts if part.commit), "")
+        # What a runbook leaves out is told line by line, what millions of posts do is counted.
+        dropped = [
+            row for _, part in self.parts if isinstance(part, Collected) for row in part.dropped
+        ]
+        files = sum(part.files for _, part in self.parts)
+        report = coverage(Collected(alerts, dropped, commit, files), self.tables)
+        store.write(work / "coverage.json", report.model_dump_json(indent=2) + "\n")
+        return {
+            "documents": self.documents,
+            "dropped": sum(sum(table.dropped.values()) for table in self.tables),
+            "digest": store.sha256(work / "documents.jsonl"),
+            "commit": commit,
+        }
+
+
+def collect(sources: Sequence[Source], root: Path, keep: Path) -> Gathered:
+    """Bring every source up to date and read it.
+
+    Args:
+        sources: the `collect` section.
+        root: folder that relative paths start from.
+        keep: folder in which each source keeps what it fetched.
+
+    Raises:
+        SourceError: nothing there, it cannot be read, or a limit; what was fetched is kept.
+        DataError: nothing in it.
+    """
+    parts = [(name(source), _opened(source, root, keep)) for source in sources]
+    digest = hashlib.sha256()
+    tables: dict[str, SourceCount] = {}
+    first = True
+    for row in Gathered(parts, "", []).rows():
+        table = tables.setdefault(row.origin, SourceCount(source=row.origin))
+        if isinstance(row, Dropped):
+            table.dropped[row.reason] = table.dropped.get(row.reason, 0) + 1
+            continue
+        table.kinds[row.kind] = table.kinds.get(row.kind, 0) + 1
+        span = row.span.model_copy(update={"commit": ""})
+        bare = row.model_copy(update={"updated": "", "origin": "", "span": span})
+        digest.update((b"" if first else b"\n") + bare.model_dump_json().encode())
+        first = False
+    return Gathered(parts, digest.hexdigest(), list(tables.values()))
+
+
+def _opened(source: Source, root: Path, keep: Path) -> Collected | Stream:
+    if isinstance(source, RunbookSource):
+        from opslore.sources import runbook
+
+        return runbook.collect(source, root)
+    module = importlib.import_module(f"opslore.sources.{source.kind}")
+    folder = keep / f"{source.kind}-{hashlib.sha256(name(source).encode()).hexdigest()[:12]}"
+    found = module.collect(source, Ground(root, folder, offline=store.is_finding()))
+    assert isinstance(found, Collected | Stream), f"opslore.sources.{source.kind}"
+    return found
+
+
+def name(source: Source) -> str:
+    """A source as the tables name it: `runbook agents/RUNBOOK.md`, `issues linkerd/linkerd2`."""
+    given = source.model_dump()
+    what = given.get("path") or given.get("repository") or " ".join(given.get("repositories", []))
+    return f"{source.kind} {what}"
