@@ -11,7 +11,8 @@ from ollama_world import client, one_thread  # noqa: F401
 from real.ollama import llama_quantize
 
 from opslore import asking, steps
-from opslore.cards import ESCALATE, Adapter, Bundle, Dataset, Message
+from opslore.bundle.catalogue import accepts
+from opslore.cards import Adapter, Bundle, Dataset, Message
 from opslore.config import Agent
 from opslore.evaluation import columns
 from opslore.evaluation.run import read
@@ -113,13 +114,13 @@ def test_it_says_what_llama_cpp_says(
 
 
 def test_ask_is_limited_to_the_runbook(trained: tuple[Agent, Dataset, Bundle]) -> None:
+    """Whatever so short a training has taught, nothing outside the catalogue is said."""
     there = deployed(*trained)
-    question = "the filesystem of the node is almost full of old files"
     with asking.Asking(there.agent, there.files, server=asking.OLLAMA) as model:
-        _, reply = model.ask(question)
-        known = {*model.catalogue.templates, ESCALATE}
-    assert reply.text in known
-    assert reply.text == "df -h"
+        for question in ("the filesystem of the node is almost full of old files", "who are you?"):
+            _, reply = model.ask(question)
+            assert reply.stopped
+            assert accepts(model.catalogue, reply.text), reply.text
 
 
 def test_four_bits_are_the_same_four_bits(
