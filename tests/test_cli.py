@@ -247,7 +247,7 @@ class TestFlow:
             if re.match(r"(collect|prepare|train|export|evaluate) ", line)
         ]
         assert steps_said == ["collect", "prepare", "train", "export", "evaluate"]
-        assert lines[0].startswith("collect   16 alerts, 0 dropped")
+        assert lines[0].startswith("collect   16 documents, 0 dropped")
         assert "\nS1 " in flow.out
         assert re.search(r"^pass  G0  ", flow.out, re.MULTILINE)
         assert re.search(r"^FAIL  G1  recall: ", flow.out, re.MULTILINE)

@@ -33,7 +33,7 @@ def line(card: Card) -> str:
     match card:
         case Corpus():
             commit = f", commit {card.commit[:12]}" if card.commit else ""
-            return f"{card.documents} alerts, {card.dropped} dropped{commit}"
+            return f"{card.documents} documents, {card.dropped} dropped{commit}"
         case Dataset():
             counts = ", ".join(f"{count} {name}" for name, count in card.splits.items())
             return f"{counts}; {card.dropped} dropped"
@@ -76,6 +76,8 @@ def gate_line(gate: Gate) -> str:
 def coverage(folder: Path) -> list[Table | str]:
     """The coverage report of a corpus folder, as tables and lines."""
     found = Coverage.model_validate_json((folder / "coverage.json").read_bytes())
+    if not found.alerts:
+        return [sources(found), f"all of it: {folder / 'coverage.json'}"]
     counts = _table("Coverage")
     for name, count in (
         ("files read", found.files or len(found.per_file)),
@@ -91,11 +93,26 @@ def coverage(folder: Path) -> list[Table | str]:
         *((f"skipped: {reason}", count) for reason, count in found.skipped.items()),
     ):
         counts.add_row(name, str(count))
-    out: list[Table | str] = [counts]
+    out: list[Table | str] = [counts, *([sources(found)] if len(found.sources) > 1 else [])]
     out += _some("conflicting", [f"{g.what}: {', '.join(g.alerts)}" for g in found.conflicting])
     out += _some("same name", [f"{g.what}: {', '.join(g.alerts)}" for g in found.duplicates])
     out += _some("destructive", [f"{d.place} {d.alert}: {d.command}" for d in found.destructive])
     return [*out, f"all of it: {folder / 'coverage.json'}"]
+
+
+def sources(found: Coverage) -> Table:
+    """What each source gave, and why the rest was left out."""
+    table = Table("source", "kept", "left out", box=box.SIMPLE, title="Sources")
+    table.title_justify = "left"
+    for row in found.sources:
+        kept = ", ".join(f"{count} {kind}s" for kind, count in row.kinds.items())
+        first, *others = [f"{count} {reason}" for reason, count in sorted(
+            row.dropped.items(), key=lambda item: -item[1]
+        )] or [""]  # fmt: skip
+        table.add_row(row.source, kept or "0", first)
+        for reason in others:
+            table.add_row("", "", reason)
+    return table
 
 
 def dataset(card: Dataset, folder: Path) -> list[Table | str]:
