@@ -58,7 +58,9 @@ class Desk:
         """
         if what == "edit" and not text.strip():
             raise DataError("the edited answer is empty", hint="reject the row instead")
-        allowed = prescribed(text) if what == "edit" else row.commands
+        # What a person saw is what is approved: a quarantined row may hold commands, too.
+        seen = [*row.commands, *prescribed(row.answer)]
+        allowed = prescribed(text) if what == "edit" else list(dict.fromkeys(seen))
         decision = Decision(
             key=row.key,
             decision=cast(Literal["approve", "reject", "edit"], what),
