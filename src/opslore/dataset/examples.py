@@ -15,7 +15,7 @@ from typing import Any
 from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
-from opslore.dataset import clean, phrasing, split, wording
+from opslore.dataset import clean, corrected, phrasing, split, wording
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -233,8 +233,10 @@ def prepare(
     Raises:
         DataError: too little data, or a leak that cleaning did not remove.
     """
-    documents = list(store.read_rows(corpus / "documents.jsonl", Document))
+    read = list(store.read_rows(corpus / "documents.jsonl", Document))
+    documents, refused = corrected.applied(read)
     index, examples, dropped = write(settings, system, documents)
+    dropped += refused
     if reword is not None:
         more, lost = reword(index, [e for e in examples if e.split == "train"])
         examples, again = clean.without_leaks([*examples, *more])
