@@ -64,7 +64,7 @@ def _templates(text: str) -> str:
     def words(found: re.Match[str]) -> str:
         name = found["name"].strip().lower()
         said = [part for part in found["more"].split("|")[1:] if "=" not in part.split(" ")[0]]
-        return f"\n**{name.capitalize()}:** {said[-1]}\n" if name in _BOXES and said else ""
+        return f"\n'''{name.capitalize()}:''' {said[-1]}\n" if name in _BOXES and said else ""
 
     for _ in range(DEEPEST):
         text, count = _TEMPLATE.subn(words, text)
