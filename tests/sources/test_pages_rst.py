@@ -48,7 +48,8 @@ def test_rst(text: str, wanted: str) -> None:
 
 def test_rst_tabs_and_includes() -> None:
     tabs = (
-        ".. tabs::\n\n   .. tab:: Linux\n\n      .. code-block:: sh\n\n         # x\n         apt\n\n"
+        ".. tabs::\n\n   .. tab:: Linux\n\n      .. code-block:: sh\n\n         # x\n"
+        "         apt\n\n"
         "   .. group-tab:: Mac\n\n      brew\n"
     )
     assert rst(tabs) == "**Linux:**\n\n```sh\n# x\napt\n```\n\n**Mac:**\n\nbrew\n"
