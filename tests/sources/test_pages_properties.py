@@ -41,7 +41,7 @@ LINES = st.sampled_from(
 )  # fmt: skip
 TEXTS = st.lists(LINES | st.text(max_size=30), max_size=40).map("\n".join)
 FILES = {"f.md": b'```\n--8<-- "f.md"\n', "docs/g.md": b"g"}
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @MANY

@@ -255,3 +255,14 @@ def test_titles_and_parts() -> None:
         ("B", "second"),
         ("C", "third"),
     ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_endpoint_where_nobody_listens(site: Site, tmp_path: Path) -> None:
+    wiki_site(site)
+    given = WikiSource(
+        repository="linkerd/linkerd2", url="http://127.0.0.1:9/mcp", pages=site.url("")
+    )
+    rows = list(wiki.collect(given, ground(tmp_path, "127.0.0.1:9", *site.allow)))
+    assert rows[0].what.startswith("http://127.0.0.1:9/mcp: ")
+    assert {row.labels["road"] for row in rows if isinstance(row, Document)} == {"html"}
