@@ -6,7 +6,7 @@ import contextlib
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -61,6 +61,7 @@ def test_no_bytes_break_a_reader(data: bytes, suffix: str) -> None:
 
 
 @MANY
+@example("```\n\r0")
 @given(TEXTS)
 def test_a_line_by_line_reader_sees_the_headings_of_a_parser(text: str) -> None:
     """Whoever splits a page at lines that begin with # outside fences never splits code."""
@@ -77,6 +78,7 @@ def test_a_line_by_line_reader_sees_the_headings_of_a_parser(text: str) -> None:
 
 
 @MANY
+@example(b"<p>#\x0b")
 @given(
     st.binary(max_size=400) | TEXTS.map(str.encode) | TEXTS.map(lambda t: f"<p>{t}</p>".encode())
 )

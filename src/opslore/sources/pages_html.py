@@ -5,6 +5,7 @@ Code is taken out before and put back after, since extractors join its lines and
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _GUTTER = (
 )
 
 
+_ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ANCHORS = "//*[self::h1 or self::h2 or self::h3 or self::h4 or self::h5 or self::h6]//a"
 
 
@@ -111,8 +113,10 @@ def _label_tabs(tree: Any) -> None:
             continue
         for tab, panel in zip(tabs, panels, strict=True):
             label = etree.Element("p")
-            etree.SubElement(label, "strong").text = f"{' '.join(tab.text_content().split())}:"
-            label.tail, panel.text = panel.text, None
+            etree.SubElement(label, "strong").text = _legal(
+                f"{' '.join(tab.text_content().split())}:"
+            )
+            label.tail, panel.text = _legal(panel.text or ""), None
             panel.insert(0, label)
             panel.attrib.pop("hidden", None)
         row.drop_tree()
@@ -127,14 +131,19 @@ def _take_code(tree: Any) -> list[list[str]]:
         for gutter in pre.xpath(_GUTTER):
             gutter.drop_tree()
         for line_break in pre.iter("br"):
-            line_break.tail = "\n" + (line_break.tail or "")
+            line_break.tail = "\n" + _legal(line_break.tail or "")
         text = pre.text_content().replace("\r\n", "\n").replace("\r", "\n").strip("\n")
         token = _TOKEN.format(len(codes))
         codes.append(fenced([line.rstrip() for line in text.split("\n")], _language(pre)))
-        tail = pre.tail
+        tail = _legal(pre.tail or "")
         pre.clear()
         pre.tag, pre.text, pre.tail = "p", token, tail
     return codes
+
+
+def _legal(text: str) -> str:
+    """Without the characters that XML has no place for."""
+    return _ILLEGAL.sub("", text)
 
 
 def _language(pre: Any) -> str:
@@ -153,7 +162,7 @@ def _escape(tree: Any) -> None:
     for node in tree.iter("p", "li", "td", "div", "dd", "blockquote"):
         start = (node.text or "").lstrip()
         if re.match(r"#{1,6}(?:\s|$)|`{3}|~{3}", start):
-            node.text = "\\" + start
+            node.text = "\\" + _legal(start)
 
 
 def _text(tree: Any, url: str) -> str:
@@ -173,6 +182,7 @@ def _text(tree: Any, url: str) -> str:
 def _extracted(tree: Any, url: str, config: Any, fast: bool) -> str:
     import trafilatura
 
+    logging.getLogger("trafilatura").setLevel(logging.ERROR)  # it tells what we tell ourselves
     try:
         found = trafilatura.extract(
             tree,

@@ -23,6 +23,7 @@ def _structure() -> MarkdownIt:
 
 def normal(lines: list[str]) -> str:
     """The lines as one text that ends with a line break; empty when nothing is left."""
+    lines = re.split("\r\n|\r|\n", "\n".join(lines))  # as the parser counts them
     rows: list[str | None] = list(lines)
     code: set[int] = set()
     heading: Token | None = None
