@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-from opslore.cards import Message, Waiting
+from opslore.cards import Message
 from opslore.dataset import approved, prescribed, quarantine, secrets
+from opslore.dataset.approved import Waiting
 from opslore.dataset.pairs import Pair
+
+_DOUBLE = re.compile(r"<(<[A-Z_]+>)>")
+"""`Jo Doe <jo@example.org>` with the address masked."""
+
+_MASK = re.compile(r"<[A-Z][A-Z_]+>")
+
+PERSONAL = 0.05
+"""Share of masks among an answer's words from which on it is a list of people or keys."""
 
 WAITS = "commands that nobody approved yet (opslore review)"
 REJECTED = "a person rejected it"
@@ -34,6 +44,8 @@ class Door:
             f"{pair.question}\n\n{pair.answer}"
         )
         clean = self._masked(pair, masked)
+        if len(_MASK.findall(clean.answer)) > max(1.0, PERSONAL * len(clean.answer.split())):
+            return "mostly secrets or personal data", None
         key = approved.key(clean.lead or clean.question, clean.answer)
         if self.approvals.rejected(key):
             return REJECTED, None
@@ -48,7 +60,7 @@ class Door:
         def clean(text: str) -> str:
             found = self.scanner.masked(text, pair.id)
             counts.update(found.found)
-            return found.text
+            return _DOUBLE.sub(r"\1", found.text)
 
         before = [Message(role=turn.role, content=clean(turn.content)) for turn in pair.before]
         question, answer = clean(pair.question), clean(pair.answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -9,6 +10,12 @@ from opslore.cards import Document, Dropped
 from opslore.config import Prepare
 from opslore.dataset import caps, chats, cut, pulls, questions, sections, threads
 from opslore.dataset.pairs import Pair, about, dropped, name
+
+_FORM = re.compile(
+    r"(?:PULL_REQUEST_TEMPLATE|ISSUE_TEMPLATE|copilot-instructions|(?:^|/)(?:AGENTS|CLAUDE|GEMINI)\.md)",
+    re.I,
+)
+"""Pages that are filled in, or that give orders to a model."""
 
 
 def of(
@@ -43,6 +50,9 @@ def of(
 
 
 def _page(page: Document, settings: Prepare) -> Iterator[Pair | Dropped]:
+    if _FORM.search(page.id):
+        yield dropped(page, "a form, or instructions to a tool")
+        return
     if page.trust == "T3":
         yield dropped(page, "T3: context, never an answer")
         return
@@ -82,4 +92,3 @@ def _page(page: Document, settings: Prepare) -> Iterator[Pair | Dropped]:
                 lead=asked[0],
                 raw="\n".join(lines[section.first - 1 : section.last]),
             )
-

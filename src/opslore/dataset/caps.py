@@ -73,4 +73,3 @@ def _over(
     for key, places in mine.items():
         out.update(dict.fromkeys(places[kept[key] :], reason))
     return out
-

@@ -11,6 +11,9 @@ from opslore.stems import words
 SAME = 0.7
 """Share of stems in common from which on two questions ask the same."""
 
+SHORT = 300
+"""Longest question, in characters, that is compared whole."""
+
 _LITTLE = frozenset(words("how do i does can what is are the a an in of to for my with on and it"))
 
 
@@ -25,8 +28,11 @@ class Corrections:
                 self.having[stem].append(place)
 
     def answer(self, question: str) -> bool:
-        """Whether a correction answers a question, or the first line of it."""
-        return any(self._same(text) for text in {question, question.partition("\n")[0]})
+        """Whether a correction answers a question, or the first line of a long one."""
+        if not self.asked:
+            return False
+        head = question if len(question) <= SHORT else question.partition("\n")[0][:SHORT]
+        return self._same(head)
 
     def _same(self, text: str) -> bool:
         stems, numbers = _stems(text), near.numbers(text)

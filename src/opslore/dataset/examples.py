@@ -201,6 +201,11 @@ def write(
     return index, kept, dropped
 
 
+def _taught(document: Document) -> bool:
+    """Commands are learned from alerts; threads and pages are `task: answers`."""
+    return document.kind == "alert"
+
+
 def _tests(writer: Writer, known: list[Entry], groups: dict[str, list[Entry]]) -> list[Example]:
     prepare = writer.prepare
     out = list(writer.tested(_shuffled(known, writer), "s1", prepare.s1))
@@ -233,7 +238,7 @@ def prepare(
     Raises:
         DataError: too little data, or a leak that cleaning did not remove.
     """
-    documents = list(store.read_rows(corpus / "documents.jsonl", Document))
+    documents = [d for d in store.read_rows(corpus / "documents.jsonl", Document) if _taught(d)]
     index, examples, dropped = write(settings, system, documents)
     if reword is not None:
         more, lost = reword(index, [e for e in examples if e.split == "train"])

@@ -93,7 +93,9 @@ def candidates(table: np.ndarray[Any, Any], rank: Sequence[int]) -> list[set[int
     return found
 
 
-def alike(table: np.ndarray[Any, Any], one: int, others: Collection[int], least: float) -> list[int]:
+def alike(
+    table: np.ndarray[Any, Any], one: int, others: Collection[int], least: float
+) -> list[int]:
     """Those of the others whose estimated Jaccard index with one text is at least `least`."""
     if not others:
         return []

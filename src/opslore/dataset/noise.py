@@ -26,6 +26,7 @@ _ADMIN = re.compile(
     r"adding (?:the )?label|(?:re)?assign(?:ed|ing)? (?:to|this)|good first issue|"
     r"moved? (?:this|it) to (?:the )?(?:milestone|discussions?|backlog)|"
     r"file (?:a new|a separate|another) issue|open a (?:new|separate) issue|"
+    r"(?:sent|posted|discussed) (?:to|on) the (?:mailing )?list\b|filed as issues?\b|"
     r"milestone|triage|pull request (?:welcome|appreciated)|PRs? (?:are )?welcome",
     re.I,
 )
@@ -63,7 +64,7 @@ _ELSEWHERE = re.compile(
     re.I,
 )
 _REPLY = re.compile(
-    r"^(?:@?[\w-]+,? )?(?:i (?:fully |totally |also )?(?:agree|concur|disagree)|agreed|"
+    r"^(?:@?[\w-]+,? )?(?:ok(?:ay)?\b|this one\b|what you(?:'ve| have)\b|i (?:fully |totally |also )?(?:agree|concur|disagree)|agreed|"
     r"exactly|that'?s (?:right|true|a good|fine|what)|good (?:point|idea|question|catch)|"
     r"you(?:'re| are) (?:right|correct)|(?:so|and|but|also|or|then|still|however|maybe|btw|"
     r"by the way|another|actually|well)\b[ ,]|my (?:first )?(?:reaction|vote|preference)|"
@@ -78,7 +79,7 @@ _PROMISE = re.compile(
     r"(?:try|look|check|investigate|see|take|do|fix|send|submit|push|make|work|get|have a|add|"
     r"update|remove|change|create|write|put|open|merge|split|wait|keep|start|use|post|go|"
     r"leave|close|reopen|prepare)\b|"
-    r"\b(?:looking|working) (?:in)?to? ?(?:on )?(?:it|this)\b|work in progress|\bWIP\b|"
+    r"\b(?:looking|working) (?:in)?to? ?(?:on )?(?:it|this)\b|\bis working on\b|work in progress|\bWIP\b|"
     r"stay tuned",
     re.I,
 )
@@ -96,7 +97,10 @@ _UNSURE = re.compile(
     r"i(?:'d| would) (?:vote|argue|prefer|say|guess|suggest|favou?r)|opinions?|objections?|"
     r"open for discussion|we should (?:discuss|decide|think)|needs? (?:more )?discussion|thoughts|"
     r"or am i (?:missing|wrong)|if i remember|perhaps|i(?:'ll| will) have to|"
-    r"personal preference|who knows|tbd|for what it'?s worth|fwiw)\b|\?\s*$",
+    r"personal preference|(?:one|another) (?:possibility|option) (?:might|would|could)|may be the best|"
+    r"something (?:along these lines|such as)|i'?m n(?:to|ot) sure|so far as i know|"
+    r"would it (?:suffice|make sense)|what (?:you(?:'ve| have)|do you)|"
+    r"(?:whether|if) you (?:want|prefer|like|think)|who knows|tbd|for what it'?s worth|fwiw)\b|\?\s*$",
     re.I,
 )
 _SHA = re.compile(r"\b[0-9a-f]{7,40}\b|#\d+|https?://\S+|@[\w-]+|\bGH-\d+")

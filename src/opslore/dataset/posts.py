@@ -19,7 +19,9 @@ _REST = re.compile(
     re.I,
 )
 _BOX = re.compile(r"^\s*[-*+]\s+\[[ xX]\]\s")
-_TITLE = re.compile(r"^\s{0,3}(?:#{1,6}\s+(.+?)\s*#*|\*\*([^*]{3,80})\*\*:?|__([^_]{3,80})__:?)\s*$")
+_TITLE = re.compile(
+    r"^\s{0,3}(?:#{1,6}\s+(.+?)\s*#*|\*\*([^*]{3,80})\*\*:?|__([^_]{3,80})__:?)\s*$"
+)
 _TEMPLATE = re.compile(
     r"^(?:what (?:is the (?:issue|problem|feature)|happened|did you (?:do|expect|see|try)|"
     r"problem are you|you expected|version)|how (?:can it be|to) reproduc|how can we reproduce|"
@@ -147,9 +149,11 @@ def _said(part: str) -> Iterator[str]:
             continue
         said = cut.sentences(_GREETING.sub("", block.strip()))
         kept = [one for one in said if not _CHATTER.match(one.strip().rstrip(")"))]
-        yield block.strip() if len(kept) == len(said) and not _GREETING.match(
+        yield (
             block.strip()
-        ) else _joined(kept)
+            if len(kept) == len(said) and not _GREETING.match(block.strip())
+            else _joined(kept)
+        )
 
 
 def _joined(sentences: Sequence[str]) -> str:

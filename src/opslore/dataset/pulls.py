@@ -49,7 +49,7 @@ def pair(document: Document, settings: Answers, seed: int) -> Pair | str:
     text = cut.cut(text, settings.longest)
     if len(text) < settings.shortest:
         return "too long to cut at a border"
-    title = re.sub(r"\s*\(?#\d+\)?$", "", document.title.strip()).strip(" .")
+    title = re.sub(r"\s*\(?#\d+\)?$", "", document.title.strip()).strip(" .").replace('"', "'")
     if len(re.findall(r"\w+", title)) < 3:
         return "its title does not name the change"
     form = _ASKED[int(share(document.id, seed) * len(_ASKED))]

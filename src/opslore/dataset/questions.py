@@ -22,15 +22,27 @@ VERSION = re.compile(
 )
 """A heading that is a release."""
 
-_SHELL = re.compile(r"^\s*(?:`{3,}|~{3,})\s*(?:ba|z|)sh\b|^\s*(?:`{3,}|~{3,})\s*(?:shell|console)", re.M)
+_SHELL = re.compile(
+    r"^\s*(?:`{3,}|~{3,})\s*(?:ba|z|)sh\b|^\s*(?:`{3,}|~{3,})\s*(?:shell|console)", re.M
+)
 _STEPS = re.compile(r"^\s{0,3}\d{1,2}[.)]\s", re.M)
 _ITEMS = re.compile(r"^\s{0,3}[-*+]\s+\S", re.M)
 _FLAGS = re.compile(r"^\s*(?:[-*+|]|\|)\s*`-{1,2}[\w-]+", re.M)
 _ASKING = re.compile(r"^(?:what|why|how|when|where|which|who|can|does|do|is|are|should)\b", re.I)
-_DEFINES = re.compile(r"^(?:The |An? )?([A-Z`][\w`./ -]{1,40}?) (is|are) (?:an?|the|one of|used)\b")
+_DEFINES = re.compile(r"^(The |An? )?([A-Z`][\w`./ -]{1,40}?) (is|are) (?:an?|the|one of|used)\b")
 _VAGUE = re.compile(r"\b(?:this|that|these|it|there|here|following|above|below|each|both)\b", re.I)
 _WEB = re.compile(r"https?://\S+|\[[^\]]*\]\([^)]*\)")
-_ADMIN = re.compile(r"^(?:table of contents|contents|toc|licen[cs]e|copyright|index|see also)$", re.I)
+_ADMIN = re.compile(
+    r"^(?:table of contents|contents|toc|licen[cs]e|copyright|index|see also)$", re.I
+)
+
+_PROCESS = re.compile(
+    r"\b(?:steps?|process|procedure|set ?up|install\w*|upgrad\w+|releas\w+|migrat\w+|how)\b", re.I
+)
+"""Headings under which a numbered list is a list of steps."""
+
+INTRODUCTION = 120
+"""Fewest characters of a page's beginning that says what the page is about."""
 
 _AFTER_VERB = re.compile(
     r"(?:the|an?|your|all|with|to|from|against|on|for|into|up|out|off|it|in|at|by|new)\b", re.I
@@ -38,32 +50,32 @@ _AFTER_VERB = re.compile(
 """What follows a verb and no noun."""
 
 _HOW = (
-    "How do I {do} in {about}?",
-    "I want to {do}. What do I have to do in {about}?",
-    "What is the way to {do} with {about}?",
+    "How do I {do}{within}{below}?",
+    "I want to {do}{within}{below}. What do I have to do?",
+    "What is the way to {do}{within}{below}?",
 )
 _COMMANDS = (
-    "Which commands do I need for {topic} in {about}?",
-    "Show me the commands for {topic} in {about}.",
+    "Which commands do the {docs} docs give for {topic}?",
+    "Show me the commands for {topic}{within}.",
 )
-_STEPWISE = (
-    "What are the steps for {topic} in {about}?",
-    "Step by step, how does {topic} work in {about}?",
-)
+_STEPWISE = ("What are the steps for {topic}{within}?",)
 _OPTIONS = (
-    "Which options are there for {topic} in {about}?",
-    "What flags does {about} have for {topic}?",
+    "Which options are there for {topic}{within}?",
+    "What are the flags and options for {topic}{within}?",
 )
 _CHANGES = (
     "What changed in {about} {release}?",
     "Which fixes and changes came with {about} {release}?",
     "What is in the release notes of {about} {release}?",
 )
-_LISTED = ("What belongs to {topic} in {about}?",)
 _GENERAL = (
-    "What do the {about} docs say about {topic}?",
-    "What should I know about {topic} in {about}?",
-    "Can you explain {topic} in {about}?",
+    "What do the {docs} docs say about {topic}?",
+    "What should I know about {topic}{within}?",
+    "Can you explain {topic}{within}?",
+)
+_PAGE = (
+    'What is the {docs} page "{title}" about?',
+    'What does the {docs} documentation "{title}" begin with?',
 )
 
 
@@ -89,7 +101,11 @@ def _gerund(verb: str) -> str:
     if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")):
         return verb[:-1] + "ing"
     double = re.fullmatch(r"[^aeiou]*[aeiou][bdgklmnprt]", verb)
-    return verb + (verb[-1] if double or verb in ("debug", "submit", "commit", "begin") else "") + "ing"
+    return (
+        verb
+        + (verb[-1] if double or verb in ("debug", "submit", "commit", "begin") else "")
+        + "ing"
+    )
 
 
 def unfit(section: Section, shortest: int) -> str:
@@ -97,11 +113,11 @@ def unfit(section: Section, shortest: int) -> str:
     if _ADMIN.match(section.title.strip()):
         return "contents, licence or index"
     text = section.text.strip()
-    if len(text) < shortest:
+    if len(text) < (shortest if section.above else max(shortest, INTRODUCTION)):
         return "too short"
     prose = _WEB.sub(" ", text)
     words = len(re.findall(r"[A-Za-z]{2,}", prose))
-    if words < 6 or len(prose.strip()) < 0.35 * len(text) and words < 25:
+    if words < 6 or (len(prose.strip()) < 0.35 * len(text) and words < 25):
         return "only links"
     return ""
 
@@ -117,44 +133,53 @@ def questions(section: Section, about: str, seed: int, name: str, most: int = 3)
         most: how many questions.
     """
     about = about or (section.above[0] if section.above else section.title)
+    values = {"about": about, "docs": re.sub(r"^the ", "", about, flags=re.I)}
+
+    def asked(forms: Sequence[str], count: int, **more: str) -> list[str]:
+        return [form.format(**values, **more) for form in _turned(forms, seed, name)[:count]]
+
     if VERSION.match(section.title):
         release = re.sub(r"^(?:version|release)\s+", "", section.title, flags=re.I)
-        forms = _turned(_CHANGES, seed, name)[: min(most, 2)]
-        return [form.format(about=about, release=release) for form in forms]
-    topic = _topic(section, about)
+        return asked(_CHANGES, min(most, 2), release=release)
+    found = _asking(section, about)
+    if do := _infinitive(section):
+        below = _below(section, "" if len(do.split()) > 2 else "page")
+        found += asked(_HOW, 2, do=do, within=_within(do + below, about, "with"), below=below)
+    topic = _topic(section)
+    place = {"topic": topic, "within": _within(topic, about, "in")}
+    for forms in _kinds(section, bool(do)):
+        found += asked(forms, 1, **place)
+    if section.above:
+        found = [*found[: most - 1], *asked(_GENERAL, max(1, 2 - len(found)), **place)]
+    else:
+        found = [*found[: most - 1], *asked(_PAGE, 1, title=section.title)]
+    return list(dict.fromkeys(found))[:most]
+
+
+def _asking(section: Section, about: str) -> list[str]:
+    """The heading itself where it is a question, and what the first sentence defines."""
     found: list[str] = []
     if _ASKING.match(section.title):
         asked = section.title.rstrip("?.! ")
         found.append(f"{asked}?" if _says(asked, about) else f"In {about}: {asked}?")
-    if do := _infinitive(section.title):
-        below = _below(section)
-        what = do if not below or _specific(section.title) else f"{do} ({below})"
-        found += [form.format(do=what, about=about) for form in _turned(_HOW, seed, name)[:2]]
     if defined := _defined(section):
         subject, verb = defined
-        found.append(
-            f"What {verb} {subject}?" if _says(subject, about) else f"What {verb} {subject} in {about}?"
-        )
-    found += [_turned(forms, seed, name)[0].format(topic=topic, about=about) for forms in _kinds(section)]
-    general = [form.format(topic=topic, about=about) for form in _turned(_GENERAL, seed, name)]
-    chosen = found[: most - 1]
-    return list(dict.fromkeys([*chosen, *general]))[:most]
+        found.append(f"What {verb} {subject}{_within(subject, about, 'in')}?")
+    return found
 
 
-def _kinds(section: Section) -> list[Sequence[str]]:
+def _kinds(section: Section, is_action: bool) -> list[Sequence[str]]:
     """The forms that fit what the section has."""
     text = section.text
-    if _infinitive(section.title):
-        return []
     out: list[Sequence[str]] = []
-    if _FLAGS.search(text):
+    if is_action:
+        return out
+    if len(_FLAGS.findall(text)) > 1:
         out.append(_OPTIONS)
     if _SHELL.search(text):
         out.append(_COMMANDS)
-    if len(_STEPS.findall(text)) > 1:
+    if len(_STEPS.findall(text)) > 1 and _PROCESS.search(section.title):
         out.append(_STEPWISE)
-    elif len(_ITEMS.findall(text)) > 2 and not out:
-        out.append(_LISTED)
     return out
 
 
@@ -163,47 +188,51 @@ def _turned(forms: Sequence[str], seed: int, name: str) -> list[str]:
     return [*forms[start:], *forms[:start]]
 
 
-def _infinitive(title: str) -> str:
+def _infinitive(section: Section) -> str:
     """`Running the tests` and `Run the tests` as `run the tests`; "" for other headings."""
-    first, _, rest = title.partition(" ")
+    first, _, rest = section.title.partition(" ")
     verb = _verbs().base.get(first.lower(), "")
-    if not verb or not rest or _ASKING.match(title):
+    if not verb or not rest or _ASKING.match(section.title):
         return ""
     if first.lower() in _verbs().doubtful and not _AFTER_VERB.match(rest):
         return ""
-    return f"{verb} {_lowered(rest)}".rstrip(".:!")
+    return f"{verb} {_lowered(rest, section.text)}".rstrip(".:!")
 
 
-def _lowered(text: str) -> str:
-    """Without the capital of a plain word; names and abbreviations keep theirs."""
-    words = text.split(" ")
-    return " ".join(
-        [w.lower() if re.fullmatch(r"(?:The|A|An|Your|And|Or|To|For|With|In|On|Of|From)", w) else w for w in words]
-    )
+def _lowered(text: str, said: str) -> str:
+    """Plain words without the capitals of a Title; a name keeps its own, as in the text."""
+
+    def lower(found: re.Match[str]) -> str:
+        word = found.group()
+        is_name = re.search(rf"[a-z,] {re.escape(word)}\b", said) is not None
+        return word if is_name else word.lower()
+
+    return re.sub(r"(?<![\w./-])[A-Z][a-z]+(?![\w./-])", lower, text)
 
 
-def _topic(section: Section, about: str) -> str:
-    """What a section is about: its heading in quotes, with the heading it stands under."""
-    below = _below(section)
-    title = f'"{section.title}"'
-    if not section.above:
-        return title
-    if not below:
-        return title if _specific(section.title) else f'{title} ("{section.above[0]}")'
-    return f'{title} ("{below}")'
+def _topic(section: Section) -> str:
+    """What a section is about in running text, with the heading it stands under."""
+    title = section.title
+    plain = re.fullmatch(r"[\w ,'/()-]+", title) is not None and len(title.split()) < 8
+    topic = _lowered(title, section.text) if plain else f'"{title}"'
+    return topic + _below(section, "" if len(title.split()) > 3 else "page")
 
 
-def _below(section: Section) -> str:
-    """The heading directly above, but the page's title only where nothing else is."""
-    return section.above[-1] if len(section.above) > 1 else ""
+def _below(section: Section, least: str) -> str:
+    """The heading directly above in brackets; a page's title only when `least` asks for it."""
+    if len(section.above) > 1 or (section.above and least):
+        return f" ({section.above[-1]})"
+    return ""
 
 
-def _specific(title: str) -> bool:
-    return len(re.findall(r"\w+", title)) > 3
+def _within(text: str, about: str, word: str) -> str:
+    """The product, unless the text names it already."""
+    return "" if _says(text, about) else f" {word} {about}"
 
 
 def _says(text: str, about: str) -> bool:
-    return about.split(" ")[0].lower() in text.lower()
+    name = re.sub(r"^the ", "", about, flags=re.I)
+    return re.search(rf"(?<!\w){re.escape(name)}\b", text, re.I) is not None
 
 
 def _defined(section: Section) -> tuple[str, str] | None:
@@ -211,9 +240,11 @@ def _defined(section: Section) -> tuple[str, str] | None:
     first = cut.blocks(section.text)[:1]
     if not first or cut.is_code(first[0]):
         return None
-    found = _DEFINES.match(cut.sentences(first[0])[0]) if cut.sentences(first[0]) else None
-    if not found or _VAGUE.search(found[1]) or len(found[1].split()) > 5:
+    said = cut.sentences(first[0])
+    found = _DEFINES.match(said[0]) if said else None
+    if not found or _VAGUE.search(found[2]) or len(found[2].split()) > 5:
         return None
-    if found[2] == "is" or found[1].rstrip("`").endswith("s"):
-        return found[1].strip(), found[2]
-    return None
+    article = (found[1] or "").lower()
+    if found[3] == "are" and not found[2].rstrip("`").endswith("s"):
+        return None
+    return f"{article}{found[2].strip()}", found[3]

@@ -18,7 +18,7 @@ from opslore.dataset.pairs import Pair, about, name
 WORDS = 4
 """Fewest words of a title that is asked alone."""
 
-UNSETTLED = 1.5
+UNSETTLED = 0.4
 """Least merit of an answer in a thread that nobody closed: somebody must have stood by it."""
 
 _PULL = re.compile(r"(?:#|/pull/|\bPR ?#?|pull request #?|\bGH-)(\d+)\b", re.I)
@@ -57,6 +57,8 @@ def pair(
             found.append((merit(document, turn, text), place, turn, text))
     if not found:
         return _why(reasons)
+    if _settled_alone(document):
+        return "the reporter, a maintainer, settled it alone"
     best = max(found, key=lambda row: (row[2].trust == "T1", row[0], -row[1]))
     score, _, turn, text = best
     if document.state in ("open", "") and score < UNSETTLED:
@@ -82,6 +84,14 @@ def pair(
     )
 
 
+def _settled_alone(document: Document) -> bool:
+    """Whether a maintainer's own thread ends with that maintainer saying that it is done."""
+    said = [turn for turn in document.turns if turn.kind != "body" and turn.trust != "T3"]
+    last = said[-1] if said else None
+    mine = last is not None and last.author == document.author
+    return bool(last and mine and document.state != "open" and noise.is_done(last.text))
+
+
 def _why(reasons: Counter[str]) -> str:
     """The reason of a thread: what was wrong with most of its maintainers' posts."""
     for general in ("a bot wrote it", "the reporter's own post", "not by a maintainer (T3)"):
@@ -99,7 +109,7 @@ def question(document: Document, longest: int) -> str:
     body = posts.without_chatter(posts.filled(text))
     body = cut.cut(body, longest)
     title = document.title.strip()
-    if len(re.findall(r"\w+", body)) < 5:
+    if len(re.findall(r"[^\W\d_]+", re.sub(r"https?://\S+", " ", body))) < 5:
         body = ""
     if not body and len(re.findall(r"\w+", title)) < WORDS:
         return ""
@@ -131,7 +141,8 @@ def answer(
     others = [one.text for one in document.turns if one is not turn and one.kind != "body"]
     text, reason = posts.unquoted(posts.plain(turn.text), _first(document), others)
     text = posts.without_chatter(text)
-    if not reason and noise.is_done(text) and (fixed := _fix(document, text, merged)):
+    closed = document.state not in ("open", "")
+    if not reason and closed and noise.is_done(text) and (fixed := _fix(document, text, merged)):
         return fixed, ""
     return text, reason or noise.empty(text, settings.shortest) or noise.leans(text)
 
@@ -144,7 +155,7 @@ def _fix(document: Document, text: str, merged: Mapping[str, str]) -> str:
     for number in _PULL.findall(text):
         title = merged.get(f"{repository}#{number}", "")
         if len(re.findall(r"\w+", title)) >= WORDS:
-            return f"This was fixed by pull request #{number}, \"{title.strip(' .')}\"."
+            return f'This was fixed by pull request #{number}, "{title.strip(" .")}".'
     return ""
 
 
