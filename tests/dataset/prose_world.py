@@ -100,15 +100,25 @@ def shared(data: Path) -> list[Document]:
     ]
 
 
+def corpus(documents: Iterable[Document], folder: Path) -> None:
+    """Write documents as a corpus."""
+    store.write_rows(folder / "corpus" / "documents.jsonl", documents)
+
+
+def run(folder: Path, settings: Prepare | None = None) -> dict[str, Any]:
+    """Prepare the corpus of a folder in `folder/work`; the fields of its card."""
+    work = folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    chosen = settings or Prepare(task="answers")
+    return answers.prepare(chosen, SYSTEM, folder / "corpus", work, folder / "approvals.jsonl")
+
+
 def prepare(
     documents: Iterable[Document], folder: Path, settings: Prepare | None = None
 ) -> dict[str, Any]:
     """The dataset of some documents in `folder/work`; the fields of its card."""
-    corpus, work = folder / "corpus", folder / "work"
-    store.write_rows(corpus / "documents.jsonl", documents)
-    work.mkdir(parents=True, exist_ok=True)
-    chosen = settings or Prepare(task="answers")
-    return answers.prepare(chosen, SYSTEM, corpus, work, folder / "approvals.jsonl")
+    corpus(documents, folder)
+    return run(folder, settings)
 
 
 def examples(folder: Path) -> list[Example]:

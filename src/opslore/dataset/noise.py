@@ -46,8 +46,8 @@ _DUPLICATE = re.compile(
     re.I,
 )
 _DONE = re.compile(
-    r"(?:^|[.!?]\s+|\n)\W{0,3}(?:(?:this |it |that |these |they |all )?(?:(?:should|has|have|is|are|"
-    r"was|were|will)(?: now)? (?:be(?:en)? )?)?(?:now )?(?:also )?(?:partial(?:ly)? )?"
+    r"(?:^|[.!?]\s+|\n)\W{0,3}(?:(?:this |it |that |these |they |all )?(?:(?:should|has|have|is|"
+    r"are|was|were|will)(?: now)? (?:be(?:en)? )?)?(?:now )?(?:also )?(?:partial(?:ly)? )?"
     r"(?:fix(?:ed)?|addressed|resolved|done|closed|implemented|merged|added|updated|solved|changed)"
     r"(?: now)?\b|(?:should|ought to) be fixed|i(?:'ve| have)? (?:just )?(?:made|fixed|updated|"
     r"pushed|merged|put|changed|did|added)|ok,? (?:i )?changed)",
@@ -60,11 +60,13 @@ _ELSEWHERE = re.compile(
     r"(?:comments?|post|message|suggestions?|proposal|patch|answer|explanation) (?:above|below)|"
     r"(?:see|the) above|above[- ]mentioned|what @?\w+ (?:said|wrote|suggest\w+)|"
     r"@\w[\w-]* (?:said|says|wrote|mentioned|suggest\w+|is (?:right|correct))|"
+    r"option (?:one|two|three|four|[1-4ABC])|"
     r"(?:the )?(?:commit|pull request|PR) message|original post(?:er)?)\b",
     re.I,
 )
 _REPLY = re.compile(
-    r"^(?:@?[\w-]+,? )?(?:ok(?:ay)?\b|this one\b|what you(?:'ve| have)\b|i (?:fully |totally |also )?(?:agree|concur|disagree)|agreed|"
+    r"^(?:@?[\w-]+,? )?(?:ok(?:ay)?\b|this one\b|what you(?:'ve| have)\b|"
+    r"i (?:fully |totally |also )?(?:agree|concur|disagree)|agreed|"
     r"exactly|that'?s (?:right|true|a good|fine|what)|good (?:point|idea|question|catch)|"
     r"you(?:'re| are) (?:right|correct)|(?:so|and|but|also|or|then|still|however|maybe|btw|"
     r"by the way|another|actually|well)\b[ ,]|my (?:first )?(?:reaction|vote|preference)|"
@@ -79,8 +81,8 @@ _PROMISE = re.compile(
     r"(?:try|look|check|investigate|see|take|do|fix|send|submit|push|make|work|get|have a|add|"
     r"update|remove|change|create|write|put|open|merge|split|wait|keep|start|use|post|go|"
     r"leave|close|reopen|prepare)\b|"
-    r"\b(?:looking|working) (?:in)?to? ?(?:on )?(?:it|this)\b|\bis working on\b|work in progress|\bWIP\b|"
-    r"stay tuned",
+    r"\b(?:looking|working) (?:in)?to? ?(?:on )?(?:it|this)\b|\bis working on\b|"
+    r"work in progress|\bWIP\b|stay tuned",
     re.I,
 )
 _ASKS = re.compile(
@@ -97,10 +99,12 @@ _UNSURE = re.compile(
     r"i(?:'d| would) (?:vote|argue|prefer|say|guess|suggest|favou?r)|opinions?|objections?|"
     r"open for discussion|we should (?:discuss|decide|think)|needs? (?:more )?discussion|thoughts|"
     r"or am i (?:missing|wrong)|if i remember|perhaps|i(?:'ll| will) have to|"
-    r"personal preference|(?:one|another) (?:possibility|option) (?:might|would|could)|may be the best|"
+    r"personal preference|(?:one|another) (?:possibility|option) (?:might|would|could)|"
+    r"may be the best|do i (?:read|understand)|"
     r"something (?:along these lines|such as)|i'?m n(?:to|ot) sure|so far as i know|"
     r"would it (?:suffice|make sense)|what (?:you(?:'ve| have)|do you)|"
-    r"(?:whether|if) you (?:want|prefer|like|think)|who knows|tbd|for what it'?s worth|fwiw)\b|\?\s*$",
+    r"(?:whether|if) you (?:want|prefer|like|think)|who knows|tbd|for what it'?s worth|fwiw)\b|"
+    r"\?\s*$",
     re.I,
 )
 _SHA = re.compile(r"\b[0-9a-f]{7,40}\b|#\d+|https?://\S+|@[\w-]+|\bGH-\d+")

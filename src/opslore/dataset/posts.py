@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from opslore.dataset import cut
 
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
-_IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)|<img\b[^>]*>", re.I)
+_IMAGE = re.compile(
+    r"!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])|<img\b[^>]*>|\[\s*\](?:\([^)]*\)|\[[^\]]*\])", re.I
+)
 _TAG = re.compile(
     r"</?(?:details|summary|br|p|div|sub|sup|b|i|em|strong|kbd|h[1-6]|span)\b[^>]*/?>", re.I
 )
-_MAIL = re.compile(r"^.{0,200}(?:<[^<>\s]+@[^<>\s]+>|\bOn .{6,80}) wrote:\s*$")
+_MAIL = re.compile(r"^.{0,200}(?:<[^<>\s]+@[^<>\s]+>|\bOn .{6,80}|\d{4}.{0,40}) wrote:\s*$")
 _REST = re.compile(
     r"^(?:-{2,3}\s*$|_{5,}\s*$|-----\s*Original Message|From: .*@|Sent from my |"
     r"Reply to this email|You are receiving this|Signed-off-by:|Co-authored-by:|Change-Id:)",
@@ -86,7 +88,8 @@ def _is_rule(line: str, kept: Sequence[str]) -> bool:
 
 def plain_tags(text: str) -> str:
     """Without HTML comments, images and the tags that only lay text out."""
-    return _TAG.sub("", _IMAGE.sub("", COMMENT.sub("", text)))
+    # Twice: an image in the brackets of a link leaves an empty link.
+    return _TAG.sub("", _IMAGE.sub("", _IMAGE.sub("", COMMENT.sub("", text))))
 
 
 def outside(text: str, change: Callable[[str], str]) -> str:
@@ -126,7 +129,8 @@ def filled(text: str) -> str:
 def _titled(text: str) -> Iterator[tuple[str, list[str]]]:
     """The parts of a post, each with its heading ("" before the first)."""
     lines = text.split("\n")
-    title, body = "", []
+    title = ""
+    body: list[str] = []
     for line, code in zip(lines, cut.fences(lines), strict=True):
         found = None if code else _TITLE.match(line)
         if found:

@@ -27,10 +27,17 @@ _SHELL = re.compile(
 )
 _STEPS = re.compile(r"^\s{0,3}\d{1,2}[.)]\s", re.M)
 _ITEMS = re.compile(r"^\s{0,3}[-*+]\s+\S", re.M)
+_PERSON = re.compile(r"^\s{0,3}[-*+|].*(?:(?<![\w/])@[\w-]+|<EMAIL>|[\w.]+@[\w.]+)", re.M)
 _FLAGS = re.compile(r"^\s*(?:[-*+|]|\|)\s*`-{1,2}[\w-]+", re.M)
 _ASKING = re.compile(r"^(?:what|why|how|when|where|which|who|can|does|do|is|are|should)\b", re.I)
-_DEFINES = re.compile(r"^(The |An? )?([A-Z`][\w`./ -]{1,40}?) (is|are) (?:an?|the|one of|used)\b")
-_VAGUE = re.compile(r"\b(?:this|that|these|it|there|here|following|above|below|each|both)\b", re.I)
+_DEFINES = re.compile(
+    r"^(?:(The|An?) )?([A-Za-z`][\w`./ -]{1,40}?) (is|are) (?:an?|the|one of|used)\b"
+)
+_VAGUE = re.compile(
+    r"\b(?:this|that|these|it|there|here|following|above|below|each|both|our|"
+    r"document|section|page|guide|release|repo|goal|idea|purpose|first|next|last|easiest|best|only)\b",
+    re.I,
+)
 _WEB = re.compile(r"https?://\S+|\[[^\]]*\]\([^)]*\)")
 _ADMIN = re.compile(
     r"^(?:table of contents|contents|toc|licen[cs]e|copyright|index|see also)$", re.I
@@ -41,7 +48,7 @@ _PROCESS = re.compile(
 )
 """Headings under which a numbered list is a list of steps."""
 
-INTRODUCTION = 120
+INTRODUCTION = 160
 """Fewest characters of a page's beginning that says what the page is about."""
 
 _AFTER_VERB = re.compile(
@@ -73,10 +80,7 @@ _GENERAL = (
     "What should I know about {topic}{within}?",
     "Can you explain {topic}{within}?",
 )
-_PAGE = (
-    'What is the {docs} page "{title}" about?',
-    'What does the {docs} documentation "{title}" begin with?',
-)
+_PAGE = ('What is the {docs} page "{title}" about?',)
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,12 @@ def unfit(section: Section, shortest: int) -> str:
     if _ADMIN.match(section.title.strip()):
         return "contents, licence or index"
     text = section.text.strip()
-    if len(text) < (shortest if section.above else max(shortest, INTRODUCTION)):
-        return "too short"
     prose = _WEB.sub(" ", text)
+    if len(text) < shortest or (not section.above and len(prose) < INTRODUCTION):
+        return "too short"
+    people = len(_PERSON.findall(text))
+    if people > 2 and 2 * people > len(_ITEMS.findall(text)):
+        return "a list of people"
     words = len(re.findall(r"[A-Za-z]{2,}", prose))
     if words < 6 or (len(prose.strip()) < 0.35 * len(text) and words < 25):
         return "only links"
@@ -196,6 +203,8 @@ def _infinitive(section: Section) -> str:
         return ""
     if first.lower() in _verbs().doubtful and not _AFTER_VERB.match(rest):
         return ""
+    if _VAGUE.search(rest):
+        return ""
     return f"{verb} {_lowered(rest, section.text)}".rstrip(".:!")
 
 
@@ -204,15 +213,20 @@ def _lowered(text: str, said: str) -> str:
 
     def lower(found: re.Match[str]) -> str:
         word = found.group()
-        is_name = re.search(rf"[a-z,] {re.escape(word)}\b", said) is not None
-        return word if is_name else word.lower()
+        is_name = re.search(rf"[a-z,(] ?{re.escape(word)}\b", said) is not None
+        return word if is_name or text[: found.start()].endswith("(") else word.lower()
 
+    if " " not in text.strip():
+        return text  # Rust, Docker, Web: more often a name than not
     return re.sub(r"(?<![\w./-])[A-Z][a-z]+(?![\w./-])", lower, text)
 
 
 def _topic(section: Section) -> str:
     """What a section is about in running text, with the heading it stands under."""
     title = section.title
+    if do := _infinitive(section):
+        verb, _, rest = do.partition(" ")
+        return f"{_gerund(verb)} {rest}" + _below(section, "")
     plain = re.fullmatch(r"[\w ,'/()-]+", title) is not None and len(title.split()) < 8
     topic = _lowered(title, section.text) if plain else f'"{title}"'
     return topic + _below(section, "" if len(title.split()) > 3 else "page")
@@ -244,7 +258,9 @@ def _defined(section: Section) -> tuple[str, str] | None:
     found = _DEFINES.match(said[0]) if said else None
     if not found or _VAGUE.search(found[2]) or len(found[2].split()) > 5:
         return None
-    article = (found[1] or "").lower()
+    if not found[1] and found[2][0].islower():
+        return None
+    article = f"{found[1].lower()} " if found[1] else ""
     if found[3] == "are" and not found[2].rstrip("`").endswith("s"):
         return None
     return f"{article}{found[2].strip()}", found[3]

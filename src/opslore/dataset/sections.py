@@ -22,9 +22,7 @@ _LINKED = re.compile(
 )
 _AUTOLINK = re.compile(r"<(https?://[^\s>]+)>")
 _ADMONITION = re.compile(r"^\s*>?\s*\[!(\w+)\]\s*$", re.M)
-_STARTS = re.compile(
-    r"^\s*(?:[-*+]\s|\d{1,3}[.)]\s|#{1,6}\s|>|\||\+[-=]|:\w+:|<|\s{4,}\S|={3,}|-{3,})"
-)
+_STARTS = re.compile(r"^\s*(?:[-*+]\s|\d{1,3}[.)]\s|#{1,6}\s|>|\||\+[-=]|:\w+:|<|={3,}|-{3,})")
 
 
 @dataclass(frozen=True)

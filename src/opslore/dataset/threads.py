@@ -61,7 +61,8 @@ def pair(
         return "the reporter, a maintainer, settled it alone"
     best = max(found, key=lambda row: (row[2].trust == "T1", row[0], -row[1]))
     score, _, turn, text = best
-    if document.state in ("open", "") and score < UNSETTLED:
+    doubtful = score < UNSETTLED or noise.unsure(text) > 1
+    if document.state in ("open", "") and doubtful:
         return "nobody settled it"
     text = cut.cut(text, settings.longest)
     if len(text) < settings.shortest:
@@ -148,7 +149,7 @@ def answer(
 
 
 def _fix(document: Document, text: str, merged: Mapping[str, str]) -> str:
-    """ "Addressed by pull #25" completed with what that merged pull request is called."""
+    """A bare `Addressed by pull #25`, completed with what that merged pull request is called."""
     if len(text) > 160:
         return ""
     repository = document.id.rpartition("#")[0]
@@ -172,4 +173,5 @@ def merit(document: Document, turn: Turn, text: str) -> float:
     if any(link and link in turn.text for link in document.links) or noise.is_done(text):
         score += 1.0
     score += min(len(text), 400) / 400
-    return score - 0.8 * noise.unsure(text)
+    # One "perhaps" in a page of facts says less than in a line.
+    return score - 0.8 * noise.unsure(text) * min(1.0, 400 / max(len(text), 1))
