@@ -51,10 +51,11 @@ class Door:
             return REJECTED, None
         if reason and not self.approvals.released(key):
             return f"quarantined: {reason}", _waiting(clean, key, "quarantined", reason, [])
-        wanted = [] if clean.tier == "T1" else prescribed.prescribed(clean.answer)
+        answer = self.approvals.answer(key, clean.answer)
+        wanted = [] if clean.tier == "T1" else prescribed.prescribed(answer)
         if not all(self.approvals.allows(key, command) for command in wanted):
             return WAITS, _waiting(clean, key, "command", "", wanted)
-        return clean.model_copy(update={"answer": self.approvals.answer(key, clean.answer)})
+        return clean.model_copy(update={"answer": answer})
 
     def _masked(self, pair: Pair, counts: Counter[str]) -> Pair:
         def clean(text: str) -> str:

@@ -26,9 +26,9 @@ from opslore.cards import (
 )
 from opslore.config import Prepare
 from opslore.dataset import admit, candidates, sharegpt
+from opslore.dataset.answered import Corrections
 from opslore.dataset.approved import Approved, Waiting
 from opslore.dataset.chosen import Choice
-from opslore.dataset.corrected import Corrections
 from opslore.dataset.pairs import Pair
 from opslore.dataset.split import share
 from opslore.errors import DataError

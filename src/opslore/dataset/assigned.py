@@ -41,13 +41,23 @@ _ENV = re.compile(
     r"|API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|AUTH_?KEY|ENCRYPTION_?KEY|SIGNING_?KEY)"
     r"(?:_?(?:KEY|ID|VALUE))?|PASSWORD|SECRET|TOKEN)\s?[=:]\s?" + _VALUE
 )
-_FILE = re.compile(
-    rf"(?<![\w$./-])[\"']?(?P<name>{_NAME})[\"']?\s{{0,2}}(?::=|=>|[:=])\s{{0,2}}{_VALUE}", re.I
+_SEPARATOR = re.compile(r"[:=]")
+_GIVEN = re.compile(r"[=>]?[ \t]{0,2}" + _VALUE)
+_ENDS = (
+    *("password", "passwd", "passphrase", "passwort", "_pass", "-pass", "pwd", "secret", "token"),
+    *("credential", "credentials", "contraseña"),
 )
+_KEYS = tuple(
+    f"{what}{sign}key"
+    for what in (
+        *("api", "access", "secret", "private", "priv", "auth", "account", "service", "client"),
+        *("db", "database", "encryption", "signing", "master", "storage"),
+    )
+    for sign in ("", "_", ".", "-")
+)
+_HEAD = re.compile(r"[\w.-]*$")
 _SAID = re.compile(
-    r"\b(?:password|passphrase|passwort|token|api key|secret key)(?: (?:is|was)|:) +[`*_]*"
-    + _VALUE,
-    re.I,
+    r"(?:password|passphrase|passwort|token|api key|secret key) (?:is|was) +[`*_]*" + _VALUE, re.I
 )
 _HEADER = re.compile(
     r"\b(?:Bearer|Authorization:\s*(?:Token|Basic|ApiKey)|(?:x-api-key|private-token|x-auth-token"
@@ -57,7 +67,7 @@ _HEADER = re.compile(
 _USER = re.compile(
     r"(?:curl|wget|http)\b[^\n]*?\s(?:-u|--user)[= ]?['\"]?[\w.@-]+:(?P<b>[^\s'\"@:]{4,})"
 )
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@\"'<>]*:(?P<b>[^\s/@\"'<>`]{3,})@[\w.\[-]", re.I)
+_URL = re.compile(r"://[^\s/:@\"'<>]*:(?P<b>[^\s/@\"'<>`]{3,})@[\w.\[-]", re.I)
 
 _PLACE = re.compile(
     r"""^[<\[{(*%$`]|^\\?\$|[{<]{1,2}.*[>}]|\$\(|\$\{|^@|^&|^(?:x+|\*+|\.+|-+|_+|\?+|0+|\#+)$
@@ -102,7 +112,11 @@ _FLAGS = (
     *("-apikey", "-api-key", "-access-key"),
 )
 _UPPER = ("PASS", "PWD", "SECRET", "TOKEN", "CREDENTIAL", "KEY")
-_TOLD = ("password", "passphrase", "passwort", "token", "api key", "secret key")
+_TOLD = tuple(
+    f"{word} {verb} "
+    for word in ("password", "passphrase", "passwort", "token", "api key", "secret key")
+    for verb in ("is", "was")
+)
 
 
 def is_placeholder(value: str) -> bool:
@@ -156,10 +170,29 @@ def _env(line: str) -> Iterator[Span]:
 
 
 def _file(line: str) -> Iterator[Span]:
-    for found in _FILE.finditer(line):
+    for sign in _SEPARATOR.finditer(line):
+        # Only what stands before the sign is read: most lines with "token" give it no value.
+        before = line[max(0, sign.start() - 60) : sign.start()].rstrip(" \t\"'")
+        if not _says_secret(before.lower()):
+            continue
+        found = _GIVEN.match(line, sign.end())
+        head = _HEAD.search(before)
+        sigil = before[head.start() - 1 : head.start()] if head and head.start() else ""
+        if found is None or sigil in ("$", "/", "{"):
+            continue
         start, end = _spans(found)
         if looks_chosen(line[start:end]):
             yield start, end
+
+
+def _says_secret(name: str) -> bool:
+    """Whether a name (in lower case) ends as names of secrets do."""
+    if name.endswith(_ENDS) or name.endswith(_KEYS):
+        return True
+    bare = name.rstrip("0123456789")
+    for tail in ("key", "id", "value"):
+        bare = bare.removesuffix(tail)
+    return bare != name and bare.rstrip("_.-").endswith(_ENDS)
 
 
 def _said(line: str) -> Iterator[Span]:

@@ -12,6 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TypeVar
 
 _SIGNS = bytes.maketrans(b"0134578@$!|l", b"oieastbasiii")
 """Digits and signs that stand for letters; `l` and `1` look like `i`, in the patterns too."""
@@ -39,14 +40,30 @@ def found(text: str) -> str:
         folded = unicodedata.normalize("NFKC", text).lower()
         # A letter with an accent becomes the letter and a sign, which is dropped below.
         latin = unicodedata.normalize("NFKD", folded).translate(known.alike)
-    if not text.isascii() or known.others_hint.search(folded):
-        other = known.others.search(folded)
-        if other:
-            return f"an order to a model ({' '.join(other.group().split())[:60]})"
+    if other := _near(known.others_hint, known.others, folded):
+        return f"an order to a model ({' '.join(other.split())[:60]})"
     squashed = latin.encode("ascii", "ignore").translate(_SIGNS).translate(None, _DROP)
-    if known.hints.search(squashed) and (said := known.english.search(squashed)):
-        return f"an order to a model ({said.group().decode()[:60]})"
+    if said := _near(known.hints, known.english, squashed):
+        return f"an order to a model ({said.decode()[:60]})"
     return ""
+
+
+AROUND = 120
+"""Characters before and behind a hint in which the whole order stands."""
+
+S = TypeVar("S", str, bytes)
+
+
+def _near(hints: re.Pattern[S], pattern: re.Pattern[S], text: S) -> S | None:
+    """What a pattern finds around one of its hints; most texts have none."""
+    until = 0
+    for hint in hints.finditer(text):
+        if hint.end() <= until:
+            continue
+        until = hint.end() + AROUND
+        if found := pattern.search(text, max(0, hint.start() - AROUND), until):
+            return found.group()
+    return None
 
 
 @cache

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from opslore import commands
-from opslore.commands.tables import vocabulary
+from opslore.commands.tables import tools, vocabulary
 
 _SHELL = frozenset(
     {
@@ -30,6 +30,7 @@ _SHELL = frozenset(
     }
 )
 _PROMPT = re.compile(r"^(?:\$|#|>|PS [^>]*>|[\w.-]+@[\w.-]+[:~][^$#]*[$#]) +(?=\S)")
+_LOOPS = frozenset(("for", "while", "until", "if", "case"))
 _WORD = re.compile(r"(?:(?<=\s)|^)(?:\.?/[\w./-]+/)?[a-z][\w.-]*(?=\s)")
 
 
@@ -79,9 +80,14 @@ def _prose(line: str) -> Iterator[str]:
     for found in _WORD.finditer(line):
         name = found.group().rpartition("/")[2]
         rest = line[found.start() :].strip().rstrip(".,;:!?")
-        if name not in english and _is_command(rest):
+        if name not in english and _is_program(name) and _is_command(rest):
             yield rest
             return
+
+
+def _is_program(name: str) -> bool:
+    """Whether a word begins a command that `looks_like_command` could know; parsing is slow."""
+    return name in tools() or name in _LOOPS
 
 
 def _is_command(text: str) -> bool:

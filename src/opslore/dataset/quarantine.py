@@ -18,13 +18,12 @@ LONG = 200
 SHORT = 40
 """Characters of base64 that could hold an order; they are decoded and read."""
 
-_BLOB = re.compile(r"[A-Za-z0-9+/_-]{%d,}={0,2}" % SHORT)  # noqa: UP031
+_BLOB = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{%d,}={0,2}" % SHORT)  # noqa: UP031
 _LINES = re.compile(r"(?:^[ \t>]*[A-Za-z0-9+/]{56,80}={0,2}[ \t]*\r?\n){4,}", re.M)
-_PEM = re.compile(
-    r"-----BEGIN (?P<what>[A-Z0-9 ]*(?:CERTIFICATE|PUBLIC KEY)[A-Z0-9 ]*)-----"
-    r".*?-----END (?P=what)-----",
-    re.S,
-)
+LINE = 56
+"""Characters of a line of wrapped base64."""
+_PEM = re.compile(r"-----BEGIN (?P<what>[A-Z0-9 ]{1,40})-----.*?-----END (?P=what)-----", re.S)
+"""A certificate is what it says; a private key is masked as a secret."""
 _NO_BLOB = re.compile(r"[A-Za-z]+|[0-9a-fA-F]+|[0-9]+|[-_/+]+|(?:[A-Za-z0-9]{1,24}[-_/+]+)+\w*")
 
 
@@ -59,8 +58,10 @@ def _comments(text: str) -> str:
 
 
 def _base64(text: str) -> str:
+    longest = 0
     for found in _BLOB.finditer(text):
         run = found.group()
+        longest = max(longest, len(run))
         if _NO_BLOB.fullmatch(run):
             continue
         plain = _decoded(run)
@@ -68,8 +69,8 @@ def _base64(text: str) -> str:
             return "base64 that hides an order to a model"
         if len(run) >= LONG and not plain.startswith("-----BEGIN CERTIFICATE"):
             return f"a base64 blob of {len(run)} characters"
-    if found_lines := _LINES.search(text):
-        return f"a base64 blob of {len(found_lines.group())} characters"
+    if longest >= LINE and (block := _LINES.search(text)):
+        return f"a base64 blob of {len(block.group())} characters"
     return ""
 
 

@@ -27,7 +27,7 @@ PLUGINS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("openai.OpenAIDetector", "API_TOKEN", "OpenAI", ("T3BlbkFJ",)),
     ("pypi_token.PypiTokenDetector", "API_TOKEN", "PyPI", ("pypi-Ag",)),
     ("sendgrid.SendGridDetector", "API_TOKEN", "SendGrid", ("SG.",)),
-    ("slack.SlackDetector", "API_TOKEN", "Slack", ("xox", "hooks.slack.com")),
+    ("slack.SlackDetector", "API_TOKEN", "Slack", ("xox",)),
     ("softlayer.SoftlayerDetector", "API_TOKEN", "SoftLayer", ("softlayer", "SOFTLAYER", "sl_")),
     ("square_oauth.SquareOAuthDetector", "API_TOKEN", "Square", ("sq0csp-",)),
     ("stripe.StripeDetector", "API_TOKEN", "Stripe", ("k_live_",)),
@@ -47,12 +47,12 @@ _OWN: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
      r"\bAIza[0-9A-Za-z_-]{30,}|\bya29\.[0-9A-Za-z_-]{20,}|\bGOCSPX-[0-9A-Za-z_-]{20,}"),
     ("GitHub", "API_TOKEN", ("github_pat_", "gho_", "ghp_", "ghs_", "ghu_", "ghr_"),
      r"\bgithub_pat_[A-Za-z0-9_]{22,}|\bgh[pousr]_[A-Za-z0-9]{30,}"),
-    ("Slack", "API_TOKEN", ("xox", "xapp-", "hooks.slack.com", "discord.com/api/webhooks",
-                            "discordapp.com/api/webhooks", "webhook.office.com"),
-     r"\bxox[a-z](?:[.-][A-Za-z0-9.]+){2,}|\bxapp-\d-[A-Za-z0-9-]{20,}"
-     r"|https://hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]{20,}"
-     r"|https://discord(?:app)?\.com/api/webhooks/\d+/[\w-]{20,}"
-     r"|https://[\w.-]+\.webhook\.office\.com/webhookb2/[\w@/-]{20,}"),
+    ("Slack", "API_TOKEN", ("xox", "xapp-"),
+     r"\bxox[a-z](?:[.-][A-Za-z0-9.]+){2,}|\bxapp-\d-[A-Za-z0-9-]{20,}"),
+    ("webhooks", "API_TOKEN", ("hooks.slack.com", "/api/webhooks", "webhook.office.com"),
+     r"https://(?:hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]{20,}"
+     r"|discord(?:app)?\.com/api/webhooks/\d+/[\w-]{20,}"
+     r"|[\w.-]+\.webhook\.office\.com/webhookb2/[\w@/-]{20,})"),
     ("npm, PyPI, RubyGems, Docker, crates", "API_TOKEN",
      ("npm_", "pypi-", "rubygems_", "dckr_pat_", "cio"),
      r"\bnpm_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{50,}|\brubygems_[a-f0-9]{40,}"
@@ -60,14 +60,14 @@ _OWN: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("JWT", "JWT", ("eyJ",), r"\beyJ[\w-]{8,}={0,2}\.[\w-]{8,}={0,2}(?:\.[\w-]*={0,2})?"),
     ("clouds and servers", "API_TOKEN",
      ("hvs.", "hvb.", "dop_v1_", "shpat_", "AGE-SECRET-KEY-", "glsa_", "lin_api_", "pul-",
-      "sntrys_", "tskey-", "ATATT3", "NRAK-", "PMAK-", "LTAI", "EAACEd", "AC", "doo_v1_", "sha256~",
+      "sntrys_", "tskey-", "ATATT3", "NRAK-", "PMAK-", "LTAI", "doo_v1_", "sha256~",
       "atlasv1"),
      r"\bhv[sb]\.[A-Za-z0-9_-]{20,}|\bdo[or]_v1_[a-f0-9]{60,}|\bdop_v1_[a-f0-9]{60,}"
      r"|\bshpat_[a-fA-F0-9]{32}|\bAGE-SECRET-KEY-1[A-Z0-9]{50,}|\bglsa_[A-Za-z0-9_]{30,}"
      r"|\blin_api_[A-Za-z0-9]{30,}|\bpul-[a-f0-9]{40}\b|\bsntrys_[A-Za-z0-9+/=_]{40,}"
      r"|\btskey-[a-z]+-[A-Za-z0-9-]{15,}|\bATATT3[A-Za-z0-9_=-]{50,}|\bNRAK-[A-Z0-9]{27}\b"
-     r"|\bPMAK-[a-f0-9-]{50,}|\bLTAI[A-Za-z0-9]{12,22}\b|\bEAACEdEose0cBA[A-Za-z0-9]+"
-     r"|\bAC[0-9a-f]{32}\b|\bsha256~[A-Za-z0-9_-]{40,}|\b[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{50,}"),
+     r"|\bPMAK-[a-f0-9-]{50,}|\bLTAI[A-Za-z0-9]{12,22}\b"
+     r"|\bsha256~[A-Za-z0-9_-]{40,}|\b[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{50,}"),
     ("private key in one line", "PRIVATE_KEY", ("LS0tLS1CRUdJTi",),
      r"\bLS0tLS1CRUdJTi(?:BQUklWQVRF|BSU0EgUFJJVkFURSBLRV|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVE"
      r"|BFTkNSWVBURUQgUFJJVkFURS)[A-Za-z0-9+/=]+"),
