@@ -31,8 +31,8 @@ class Corrections:
         """Whether a correction answers a question, or the first line of a long one."""
         if not self.asked:
             return False
-        head = question if len(question) <= SHORT else question.partition("\n")[0][:SHORT]
-        return self._same(head)
+        heads = {question.partition("\n")[0][:SHORT], question[: SHORT + 1]}
+        return any(self._same(head) for head in heads if len(head) <= SHORT)
 
     def _same(self, text: str) -> bool:
         stems, numbers = _stems(text), near.numbers(text)

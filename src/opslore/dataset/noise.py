@@ -36,7 +36,7 @@ _APPROVAL = re.compile(
     r"fixed|resolved|merged|closed?|closing|thanks?(?: you)?|thx|ok(?:ay)?|yes|no|yep|sure|agreed?|"
     r"same(?: here)?|me too|ditto|bump|ping|any (?:news|updates?)|great|cool|good point|"
     r"makes sense|sounds good|will do|[:\w+\-]*:[a-z_+\-0-9]+:|[\U0001F300-\U0001FAFF❤👍🎉])"
-    r"(?:[\s.!,]|for (?:the|your) \w+|to me|@[\w-]+|[\U0001F300-\U0001FAFF])*",
+    r"(?:[\s.!,]|:[a-z_+\-0-9]+:|for (?:the|your) \w+|to me|@[\w-]+|[\U0001F300-\U0001FAFF])*",
     re.I,
 )
 _DUPLICATE = re.compile(
@@ -50,7 +50,8 @@ _DONE = re.compile(
     r"are|was|were|will)(?: now)? (?:be(?:en)? )?)?(?:now )?(?:also )?(?:partial(?:ly)? )?"
     r"(?:fix(?:ed)?|addressed|resolved|done|closed|implemented|merged|added|updated|solved|changed)"
     r"(?: now)?\b|(?:should|ought to) be fixed|i(?:'ve| have)? (?:just )?(?:made|fixed|updated|"
-    r"pushed|merged|put|changed|did|added)|ok,? (?:i )?changed)",
+    r"pushed|merged|put|changed|did|added)|ok,? (?:i )?changed)|"
+    r"\bso (?:i(?:'m| am) )?closing\b",
     re.I,
 )
 _ELSEWHERE = re.compile(
@@ -107,6 +108,12 @@ _UNSURE = re.compile(
     r"\?\s*$",
     re.I,
 )
+_RESOLVED = re.compile(r'^Regarding ".*":$', re.M)
+"""A quotation that `posts.unquoted` named."""
+
+TOLD = 14
+"""Words that "fixed in ..." needs beside it to say what the answer is."""
+
 _SHA = re.compile(r"\b[0-9a-f]{7,40}\b|#\d+|https?://\S+|@[\w-]+|\bGH-\d+")
 
 
@@ -138,12 +145,13 @@ def empty(text: str, shortest: int) -> str:
 def leans(text: str) -> str:
     """The reason why an answer does not stand on its own, or ""."""
     prose = "\n".join(block for block in cut.blocks(text) if not cut.is_code(block))
+    prose = _RESOLVED.sub("", prose)
     if _ELSEWHERE.search(prose):
         return "refers to another post"
     if _REPLY.match(prose.strip()):
         return "goes on from another post"
     left = _SHA.sub(" ", prose)
-    if _DONE.search(prose) and len(re.findall(r"[A-Za-z]{2,}", left)) < 25:
+    if _DONE.search(prose) and len(re.findall(r"[A-Za-z]{2,}", left)) < TOLD:
         return "says that it is done, not what the answer is"
     if _ASKS.search(prose) and len(prose) < 600:
         return "asks back"

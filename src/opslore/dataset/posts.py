@@ -77,7 +77,7 @@ def plain(text: str) -> str:
             break
         if not code and _MAIL.match(line.strip()):
             continue
-        kept.append(line.rstrip())
+        kept.append(line if code else line.rstrip())
     return tidy("\n".join(kept))
 
 
@@ -193,13 +193,14 @@ def unquoted(text: str, question: str, others: Sequence[str]) -> tuple[str, str]
     (a specification, a log) and stays.
     """
     pieces = quotes(text)
+    mine = [flat(piece)[:120] for quoted, piece in pieces if quoted]
+    if not mine:
+        return text, ""
     asked = flat(question)
-    mine = [flat(piece) for quoted, piece in pieces if quoted]
-    if any(
-        one and one[:120] not in asked and any(one[:120] in flat(o) for o in others) for one in mine
-    ):
+    foreign = [one for one in mine if one and one not in asked]
+    if foreign and any(one in said for said in map(flat, others) for one in foreign):
         return "", "answers another post of the thread"
-    of_question = sum(one[:120] in asked for one in mine)
+    of_question = sum(one in asked for one in mine)
     out: list[str] = []
     for quoted, piece in pieces:
         if not quoted:

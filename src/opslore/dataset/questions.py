@@ -38,6 +38,7 @@ _VAGUE = re.compile(
     r"document|section|page|guide|release|repo|goal|idea|purpose|first|next|last|easiest|best|only)\b",
     re.I,
 )
+_POINTS = re.compile(r"\b(?:this|that|these|those|it|here|there|above|below)\b", re.I)
 _WEB = re.compile(r"https?://\S+|\[[^\]]*\]\([^)]*\)")
 _ADMIN = re.compile(
     r"^(?:table of contents|contents|toc|licen[cs]e|copyright|index|see also)$", re.I
@@ -203,7 +204,7 @@ def _infinitive(section: Section) -> str:
         return ""
     if first.lower() in _verbs().doubtful and not _AFTER_VERB.match(rest):
         return ""
-    if _VAGUE.search(rest):
+    if _POINTS.search(rest):
         return ""
     return f"{verb} {_lowered(rest, section.text)}".rstrip(".:!")
 

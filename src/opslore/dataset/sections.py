@@ -73,7 +73,8 @@ def _packed(node: _Node, above: list[str]) -> Iterator[Section]:
     if not node.children or (len(whole) <= PACKED and above):
         yield Section(node.title, above, whole, node.first, node.end())
         return
-    yield Section(node.title, above, node.own, node.first, node.last)
+    if node.own.strip():
+        yield Section(node.title, above, node.own, node.first, node.last)
     for child in node.children:
         yield from _packed(child, [*above, node.title])
 
