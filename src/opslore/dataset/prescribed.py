@@ -30,6 +30,10 @@ _SHELL = frozenset(
     }
 )
 _PROMPT = re.compile(r"^(?:\$|#|>|PS [^>]*>|[\w.-]+@[\w.-]+[:~][^$#]*[$#]) +(?=\S)")
+_WORDS = frozenset(
+    ("which", "who", "factor", "hash", "column", "dash", "sleep", "paste", "dive", "arch", "w")
+)
+"""Programs whose names begin a clause of English: `which is hard`; in back-ticks they count."""
 _LOOPS = frozenset(("for", "while", "until", "if", "case"))
 _WORD = re.compile(r"(?:(?<=\s)|^)(?:\.?/[\w./-]+/)?[a-z][\w.-]*(?=\s)")
 
@@ -65,12 +69,15 @@ def _block(code: str, info: str) -> Iterator[str]:
     if shell and "<<" in code and commands.parse(code).ok:
         yield code.strip()  # a here-document does not end with its line
         return
-    for line in re.sub(r"\\\n\s*", "", code).splitlines():
-        bare = line.strip()
+    lines = [line.strip() for line in re.sub(r"\\\n\s*", "", code).splitlines()]
+    prompted = any(line.startswith("$ ") for line in lines)
+    for bare in lines:
         prompt = _PROMPT.match(bare)
         said = bare[prompt.end() :] if prompt and not (shell and bare.startswith("# ")) else bare
-        comment = not said or said.startswith("#")
-        if (not comment and (shell or (prompt and bare[0] == "$"))) or _is_command(said):
+        if not said or said.startswith("#"):
+            continue
+        typed = bool(prompt and bare[0] == "$") if prompted else shell  # the rest is output
+        if typed or _is_command(said):
             yield said
 
 
@@ -79,7 +86,7 @@ def _prose(line: str) -> Iterator[str]:
     english = vocabulary("recognise", "english")
     for found in _WORD.finditer(line):
         name = found.group().rpartition("/")[2]
-        rest = line[found.start() :].strip().rstrip(".,;:!?")
+        rest = re.split(r"[,;:.!?](?:\s|$)", line[found.start() :], maxsplit=1)[0].strip()
         if name not in english and _is_program(name) and _is_command(rest):
             yield rest
             return
@@ -87,7 +94,7 @@ def _prose(line: str) -> Iterator[str]:
 
 def _is_program(name: str) -> bool:
     """Whether a word begins a command that `looks_like_command` could know; parsing is slow."""
-    return name in tools() or name in _LOOPS
+    return (name in tools() and name not in _WORDS) or name in _LOOPS
 
 
 def _is_command(text: str) -> bool:

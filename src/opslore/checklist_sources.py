@@ -1,0 +1,70 @@
+"""Checklist lines of the sources that are files a person wrote or collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from opslore.cards import Document, Dropped
+from opslore.check import Check, failed
+from opslore.config import Agent
+from opslore.config_sources import ArchiveSource, CorrectionsSource
+from opslore.dataset.approved import Approved
+from opslore.errors import OpsloreError
+from opslore.sources import Ground, archive, corrections
+
+MOST = 1000
+"""Rows of an archive that are read: enough to see that they can be."""
+
+_MEND = "`opslore collect AGENT.yaml` says what and why"
+
+
+def checks(source: object) -> Iterator[Check]:
+    """Whether a corrections file or an archive is there, and how many rows can be read."""
+    ground = Ground(Path.cwd(), Path.cwd(), offline=True)
+    try:
+        if isinstance(source, CorrectionsSource):
+            yield _corrections(source, ground)
+        elif isinstance(source, ArchiveSource):
+            yield _archive(source, ground)
+    except OpsloreError as error:
+        yield failed(f"source {getattr(source, 'path', '')}", error)
+
+
+def decisions(agent: Agent) -> Iterator[Check]:
+    """Whether what persons decided can be read; only answers in prose need it."""
+    if agent.prepare.task != "answers":
+        return
+    path = Path(agent.prepare.answers.approvals).expanduser()
+    try:
+        found = Approved.read(path)
+    except OpsloreError as error:
+        yield failed(f"decisions {path}", error)
+    else:
+        yield Check(name=f"decisions {path}", state="ok", found=f"{len(found.decisions)} rows")
+
+
+def _corrections(source: CorrectionsSource, ground: Ground) -> Check:
+    found = corrections.collect(source, ground)
+    name = f"source {source.path}"
+    if not found.files:
+        return Check(name=name, state="ok", found="not there yet; `opslore correct` makes it")
+    wrong = [row for row in found.dropped if not row.reason.startswith(corrections.OLDER)]
+    older = len(found.dropped) - len(wrong)
+    return _told(name, f"{len(found.documents)} corrections, {older} older ones", wrong)
+
+
+def _archive(source: ArchiveSource, ground: Ground) -> Check:
+    rows = list(islice(archive.collect(source, ground), MOST))
+    wrong = [row for row in rows if isinstance(row, Dropped)]
+    kept = sum(isinstance(row, Document) for row in rows)
+    least = "at least " if len(rows) == MOST else ""
+    return _told(f"source {source.path}", f"{least}{kept} conversations", wrong)
+
+
+def _told(name: str, found: str, wrong: list[Dropped]) -> Check:
+    if not wrong:
+        return Check(name=name, state="ok", found=found)
+    said = f"{found}; {len(wrong)} rows cannot be read, first {wrong[0].what}: {wrong[0].reason}"
+    return Check(name=name, state="warn", found=said, mend=_MEND)
