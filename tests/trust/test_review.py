@@ -200,6 +200,13 @@ class TestReview:
         assert Approved.read(agent.parent / "approvals.jsonl").rejected(first)
         assert len((agent.parent / "approvals.jsonl").read_text().splitlines()) == 3
 
+    def test_a_quarantined_row_is_approved_with_its_commands(self, tmp_path: Path) -> None:
+        one = row("q", "Run `helm ls -A`.", kind="quarantined", reason="bidi", commands=[])
+        reviewing.Desk([one], tmp_path / "a.jsonl").decide(one, "approve")
+        found = Approved.read(tmp_path / "a.jsonl")
+        assert found.released(one.key)
+        assert found.allows(one.key, "helm ls -A")
+
     def test_an_edit_approves_other_words(
         self, agent: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
