@@ -11,6 +11,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from opslore.source_table import SourceTable
+
 ESCALATE = "escalate_to_human"
 """The one answer that is not a command: ask a person."""
 
@@ -230,6 +232,8 @@ class Dataset(Card):
     dropped: int
     digest: str
     """SHA-256 over the example files."""
+    sources: list[SourceTable] = Field(default_factory=list)
+    """Of answers in prose: a table per source."""
 
 
 class Adapter(Card):

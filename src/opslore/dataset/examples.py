@@ -201,6 +201,11 @@ def write(
     return index, kept, dropped
 
 
+def _taught(document: Document) -> bool:
+    """Commands come from alerts and corrections; threads and pages are `task: answers`."""
+    return document.kind in ("alert", "correction")
+
+
 def _tests(writer: Writer, known: list[Entry], groups: dict[str, list[Entry]]) -> list[Example]:
     prepare = writer.prepare
     out = list(writer.tested(_shuffled(known, writer), "s1", prepare.s1))
@@ -233,7 +238,7 @@ def prepare(
     Raises:
         DataError: too little data, or a leak that cleaning did not remove.
     """
-    read = list(store.read_rows(corpus / "documents.jsonl", Document))
+    read = [d for d in store.read_rows(corpus / "documents.jsonl", Document) if _taught(d)]
     documents, refused = corrected.applied(read)
     index, examples, dropped = write(settings, system, documents)
     dropped += refused
