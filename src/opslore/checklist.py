@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-from opslore import ggufheader, machine, models, reach, servers, steps, trainers
+from opslore import checklist_sources, ggufheader, machine, models, reach, servers, steps, trainers
 from opslore.cards import ESCALATE
 from opslore.check import Check, failed
 from opslore.config import Agent
@@ -76,6 +76,7 @@ def _sources(agent: Agent) -> Iterator[Check]:
     documents = []
     for source in agent.collect:
         if not isinstance(source, RunbookSource):
+            yield from checklist_sources.checks(source)
             continue
         try:
             found = runbook.collect(source, Path.cwd())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opslore.answer import Answer
     from opslore.cards import Card, Document
     from opslore.check import Check
+    from opslore.config import Agent
 
 AgentFile = Annotated[
     Path, typer.Argument(metavar="AGENT.yaml", help="The agent file.", show_default=False)
@@ -100,6 +101,10 @@ def show(
     found = lineage.lookup(settings, what)
     if as_json:
         console.say(json.dumps(_dumped(found), indent=2))
+    elif isinstance(found, Document) and found.kind != "alert":
+        from opslore.cli_prose import show_document
+
+        show_document(found)
     elif isinstance(found, Document):
         _show_alert(found)
     else:
@@ -140,19 +145,39 @@ def ask(
     url: Annotated[str, typer.Option(help="The Ollama; else the one that deploy names.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Ask the released model: command, source, risk."""
+    """Ask the released model: command, source, risk; or an answer in prose."""
     settings = console.agent(agent)
     from opslore import answer, machine
 
     machine.tune()
     text = sys.stdin.read() if question == "-" else question
+    if settings.prepare.task == "answers":
+        if label:
+            raise ConfigError("--label: an agent that answers in prose takes no alert labels")
+        _ask_prose(settings, text, server, url, as_json)
+        return
     found = answer.ask(settings, text, answer.parse_labels(label or []), free, server, url)
-    if not found.released:
-        console.tell("note: this model is not released: no version of it has passed the gate")
+    _note_released(found.released)
     if as_json:
         console.say(found.model_dump_json(indent=2))
     else:
         _show_answer(found)
+
+
+def _ask_prose(settings: Agent, text: str, server: str, url: str, as_json: bool) -> None:
+    from opslore import answer_prose, cli_prose
+
+    found = answer_prose.ask(settings, text, server, url)
+    _note_released(found.released)
+    if as_json:
+        console.say(found.model_dump_json(indent=2))
+    else:
+        cli_prose.show_answer(found)
+
+
+def _note_released(released: bool) -> None:
+    if not released:
+        console.tell("note: this model is not released: no version of it has passed the gate")
 
 
 def _show_answer(found: Answer) -> None:
@@ -186,6 +211,15 @@ def trace(
     settings = console.agent(agent)
     from opslore import lineage
 
+    if settings.prepare.task == "answers":
+        from opslore import cli_prose, lineage_prose
+
+        origin = lineage_prose.trace(settings, what)
+        if as_json:
+            console.say(origin.model_dump_json(indent=2))
+        else:
+            cli_prose.show_origin(origin)
+        return
     found = lineage.trace(settings, what)
     if as_json:
         console.say(found.model_dump_json(indent=2))

@@ -11,11 +11,8 @@ import tiny_models
 from evaluation import prose_world
 
 from opslore import steps, store
-from opslore.cards import Adapter, Bundle, Evaluation, Example, Result
+from opslore.cards import Adapter, Bundle, Evaluation, Result
 from opslore.config import Agent
-from opslore.errors import DataError, IntegrityError, MissingInput
-from opslore.evaluation import prose
-from opslore.evaluation.scores import find
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _TAG = re.compile(r"</?(?:question|reference|answer-[ab])>", re.I)
 def judge(log: Log, settings: Judge, among: Sequence[Example], tick: Tick) -> None:
     """Ask about every prompt that both models answered; each verdict is kept as it comes.
 
-    The column `judge` has win, tie and loss of the tuned model (0 or 1 each), and `unread`: how
+    The column `judge` has won, tied and lost of the tuned model (0 or 1 each), and `unread`: how
     many of the two replies had no verdict in them.
 
     Raises:
@@ -82,9 +82,9 @@ def verdict(reply: str) -> str:
 def _result(example: Example, one: str, other: str, replies: Sequence[str]) -> Result:
     win, loss = (one, other) == ("A", "B"), (one, other) == ("B", "A")
     scores = {
-        "win": float(win),
-        "loss": float(loss),
-        "tie": float(not win and not loss),
+        "won": float(win),
+        "lost": float(loss),
+        "tied": float(not win and not loss),
         "unread": float((not one) + (not other)),
     }
     text = "\n---\n".join(replies)

@@ -119,7 +119,7 @@ def scores(
     out += _gains(results, examples, resamples)
     out += _parity(results, examples, resamples)
     judged = [e for e in examples if ("judge", e.id) in results]
-    for name in ("win", "tie", "loss"):
+    for name in ("won", "tied", "lost"):
         out += _one(name, "judge", judged, results, resamples)
     return out
 

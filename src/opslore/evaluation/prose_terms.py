@@ -37,8 +37,9 @@ _CAMEL = re.compile(
 _SLASHED = re.compile(r"(?<![\w./-])[a-z0-9-]+(?:\.[a-z0-9-]+)+/[A-Za-z0-9._-]*[A-Za-z0-9]")
 _DOTTED = re.compile(r"(?<![\w./@-])[A-Za-z][\w-]+(?:\.[A-Za-z][\w-]+)+(?![\w/-]|\.\w)")
 _KEBAB = re.compile(r"(?<![\w./-])[a-z][a-z0-9]*(?:-[a-z0-9]+)+(?![\w./-])")
-_JOINING = ("a", "and", "as", "at", "by", "for", "in", "is", "it", "non", "not", "of", "off", "on")
-_JOINING += ("or", "out", "re", "self", "than", "the", "to", "up", "well")
+_JOINING = re.compile(
+    r"-(?:a|and|as|at|by|for|in|is|it|not|of|off|on|or|out|than|the|to|up)-|^(?:non|re|self|well)-"
+)
 _WORD = re.compile(r"[A-Za-z0-9_](?:[\w./:@-]*\w)?")
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+|\n")
 LONGEST_NAME = 60
@@ -143,7 +144,7 @@ def _is_name(kebab: str) -> bool:
     if any(part.isdigit() for part in parts):
         return False
     digits = any(letter.isdigit() for letter in kebab)
-    return digits or (len(parts) > 2 and not set(_JOINING).intersection(parts))
+    return digits or (len(parts) > 2 and not _JOINING.search(kebab))
 
 
 def says(text: str, term: str) -> bool:
