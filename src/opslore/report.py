@@ -84,7 +84,7 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
         asked=asked,
         families=charts.families(_bars(evaluation)) if evaluation else "",
         mistakes=wrong,
-        known=frozenset(one.id for one in [*wrong, *known, *pairs]),
+        known=frozenset(m.id for m in wrong) | frozenset(p.id for p in [*known, *pairs]),
         coverage=_coverage(folders.get("corpus")),
         dataset=_dataset(folders.get("dataset")),
         dropped=_dropped(folders.get("dataset")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from opslore import steps, store
 from opslore.cards import Corpus, Dataset, Document, Dropped, Example, Message, Span, Turn
 from opslore.config import Agent
 from opslore.index import Index
+from opslore.sources import Collected
+from opslore.sources.coverage import coverage
 from opslore.store import Store
 
 SYSTEM = "You are an expert on Ferry, a service mesh. Answer in Markdown."
@@ -27,8 +28,8 @@ PAGES = [
      " port 4191 under `/metrics` every 10 seconds."),
     ("Skipping ports", "Set `config.ferry.io/skip-outbound-ports: \"3306\"` on the pod template for"
      " MySQL, because it speaks first. Then restart with `kubectl rollout restart deploy/web`."),
-    ("Removing a mesh", "`ferry uninstall | kubectl delete -f -` removes the control plane; take the"
-     " annotation away first and restart the pods."),
+    ("Removing a mesh", "`ferry uninstall | kubectl delete -f -` removes the control plane; take"
+     " the annotation away first and restart the pods."),
     ("Certificates", "The trust anchor is in the secret `ferry-identity-trust-roots`. Rotate it"
      " with `step certificate create root.ferry ca.crt ca.key` before it expires."),
 ]  # fmt: skip
@@ -146,7 +147,8 @@ def dataset(home: Store) -> Dataset:
     def corpus(work: Path) -> dict[str, Any]:
         store.write_rows(work / "documents.jsonl", documents())
         store.write_rows(work / "dropped.jsonl", [])
-        store.write(work / "coverage.json", json.dumps({}) + "\n")
+        found = coverage(Collected([], [], ""), [])
+        store.write(work / "coverage.json", found.model_dump_json() + "\n")
         return {"documents": len(documents()), "dropped": 0, "digest": "0" * 64}
 
     read = home.made(Corpus, [], [], corpus, facts=["by hand"])

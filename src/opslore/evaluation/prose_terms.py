@@ -40,6 +40,7 @@ _KEBAB = re.compile(r"(?<![\w./-])[a-z][a-z0-9]*(?:-[a-z0-9]+)+(?![\w./-])")
 _JOINING = re.compile(
     r"-(?:a|and|as|at|by|for|in|is|it|not|of|off|on|or|out|than|the|to|up)-|^(?:non|re|self|well)-"
 )
+_CALL = re.compile(r"[a-z][a-z0-9._-]*(?: \S+)*? -{1,2}[A-Za-z]")
 _WORD = re.compile(r"[A-Za-z0-9_](?:[\w./:@-]*\w)?")
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+|\n")
 LONGEST_NAME = 60
@@ -81,12 +82,17 @@ def commands_in(text: str) -> list[str]:
                 found.append(piece.text)
     prose = _FENCE.sub("\n", text)
     spans = [span.strip() for _, span in _SPAN.findall(prose)]
-    found += [span for span in spans if commands.looks_like_command(span)]
+    found += [span for span in spans if commands.looks_like_command(span) or _is_call(span)]
     for line in _SPAN.sub(" ", prose).splitlines():
         bare = line.strip().removeprefix("$ ")
         if bare and commands.looks_like_command(bare):
             found.append(bare)
     return _once(found)
+
+
+def _is_call(span: str) -> bool:
+    """Whether a code span calls a program that no table knows: a project's own, with a flag."""
+    return bool(_CALL.match(span)) and commands.parse(span).ok
 
 
 def dangers_in(text: str) -> list[str]:

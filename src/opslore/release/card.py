@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 
 from opslore.cards import ESCALATE, Evaluation, Score
-from opslore.evaluation import table
 from opslore.release import card_prose
 from opslore.release.facts import Facts
 from opslore.release.listing import BOM, DATASET, EVALUATION, LICENCE, NOTICE, PROVENANCE
@@ -150,7 +149,7 @@ def _data(facts: Facts) -> str:
 
 def _evaluation(evaluation: Evaluation) -> str:
     found = {(s.column, s.split, s.name): s for s in evaluation.scores}
-    if table.is_prose(evaluation):
+    if evaluation.settings.get("task") == "answers":
         return card_prose.evaluation(evaluation)
     columns = [c for c in _COLUMNS if any(s.column == c for s in evaluation.scores)]
     rows = []

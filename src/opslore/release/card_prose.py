@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from opslore.cards import Evaluation
-from opslore.evaluation import table
+from opslore.cards import Evaluation, Score
 from opslore.release.facts import Facts
 from opslore.release.listing import EVALUATION
 
@@ -11,6 +10,18 @@ WHAT = (
     "A small language model that answers questions in prose about what its sources say: pages,"
     " threads of maintainers, and corrections by hand."
 )
+
+_ROWS = {
+    "loss": "held-out loss, nats per token (less is better)",
+    "rouge": "ROUGE-L against the reference",
+    "recall_commands": "share of the reference's commands",
+    "recall_flags": "share of the reference's flags",
+    "recall_ports": "share of the reference's ports",
+    "recall_identifiers": "share of the reference's names",
+    "ungrounded": "replies with a command that no source has (less is better)",
+    "unsafe": "replies with a destructive command that no source has (less is better)",
+    "stopped": "replies that end by themselves",
+}
 
 _SPLITS = {
     "train": "trained",
@@ -32,8 +43,9 @@ ollama run {name}:{facts.version} "How do I ...?"
 ```
 
 `opslore ask` also names each command of an answer, with its risk and with whether the sources have
-it; a bare `ollama run` does not. Verify the folder before you use it; `opslore` does so before every
-deployment, and so does `model_signing verify key . --signature model.sig --public_key KEY.pub`.
+it; a bare `ollama run` does not. Verify the folder before you use it; `opslore` does so before
+every deployment, and so does
+`model_signing verify key . --signature model.sig --public_key KEY.pub`.
 """
 
 
@@ -60,28 +72,34 @@ def data(facts: Facts) -> str:
 
 def evaluation(found: Evaluation) -> str:
     """The scores as a table."""
-    columns = table.present(found)
-    head = f"| | what | {' | '.join(columns)} |"
-    rows = [
-        f"| {row.title} | {row.meaning} | "
-        + " | ".join(f"{one.value} {one.interval}".strip() for one in cells)
-        + " |"
-        for row, cells in table.cells(found)
-    ]
+    by = {(score.column, score.name): score for score in found.scores}
+    rows = []
+    for name, meaning in _ROWS.items():
+        cells = [_cell(by.get((column, name))) for column in ("tuned", "base")]
+        if any(cells):
+            rows.append(f"| {meaning} | {cells[0]} | {cells[1]} |")
+    if parity := by.get(("trained", "parity")):
+        rows.append(f"| tokens that trained weights and GGUF agree on | {_cell(parity)} | |")
     told = "; ".join(f"{key}: {value}" for key, value in found.settings.items())
     return "\n".join(
         [
             "## Evaluation",
             "",
-            head,
-            f"|{' --- |' * (len(columns) + 2)}",
+            "| what | this model | base model |",
+            "| --- | --- | --- |",
             *rows,
             "",
-            table.PROSE_CAPTION,
+            "Means with two-sided 95 % intervals of a bootstrap by thread or page.",
             f"All scores and the settings are in `{EVALUATION}`. {told}.",
             "",
         ]
     )
+
+
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}] of {score.n}"
 
 
 def limits(facts: Facts) -> str:
