@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-parse parity clean
+.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse parity clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ docs: install ## write docs/help.md from the commands
 
 bench-quality: install ## scores on the example and on the shared OpenShift runbook (last line: JSON)
 	$(BIN)/python -m tests.bench.quality
+
+bench-answers: install ## seconds and peak memory to prepare up to 50,000 generated threads
+	$(BIN)/python -m tests.bench.answers
 
 bench-parse: install ## seconds to parse real and generated runbooks
 	$(BIN)/python -m tests.bench.parse

@@ -60,6 +60,8 @@ class TestStart:
             "ask",
             "trace",
             "report",
+            "correct",
+            "review",
             "init",
             "doctor",
             "status",

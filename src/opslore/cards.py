@@ -222,6 +222,23 @@ class Corpus(Card):
     commit: str = ""
 
 
+class SourceTable(Record):
+    """What became of one source: `candidates` is `kept` and everything in `dropped`."""
+
+    source: str
+    documents: int = 0
+    """Threads, pages, conversations that were read."""
+    candidates: int = 0
+    """Threads, and questions to sections of pages."""
+    kept: int = 0
+    dropped: dict[str, int] = Field(default_factory=dict)
+    """Candidates by the reason why they are not in the dataset."""
+    posts: dict[str, int] = Field(default_factory=dict)
+    """Posts of threads that were passed over as an answer, by reason."""
+    masked: dict[str, int] = Field(default_factory=dict)
+    """Secrets and personal data by kind."""
+
+
 class Dataset(Card):
     """Examples by split, and the index they were written from."""
 
@@ -230,6 +247,8 @@ class Dataset(Card):
     dropped: int
     digest: str
     """SHA-256 over the example files."""
+    sources: list[SourceTable] = Field(default_factory=list)
+    """Of answers in prose: a table per source."""
 
 
 class Adapter(Card):

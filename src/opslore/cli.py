@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from opslore import cli_beside as beside
+from opslore import cli_trust as trust
 from opslore import cli_world as world
 from opslore import console, machine
 from opslore.cli_beside import AgentFile, Json
@@ -168,6 +169,8 @@ def deploy(
 app.command()(beside.ask)
 app.command()(beside.trace)
 app.command()(beside.report)
+app.command()(trust.correct)
+app.command()(trust.review)
 app.command()(beside.init)
 app.command()(beside.doctor)
 app.command()(world.status)

@@ -41,6 +41,8 @@ class Answers(Section):
     """Most characters of an answer; a longer one is cut where a section or sentence ends."""
     shortest: Annotated[int, Field(ge=1)] = 40
     """Fewest characters of an answer; "+1" and "thanks" are shorter."""
+    approvals: str = "approvals.jsonl"
+    """What persons decided with `opslore review`; the file need not be there yet."""
 
 
 class Prepare(Section):

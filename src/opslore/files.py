@@ -6,11 +6,12 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -31,17 +32,32 @@ def cache() -> Path:
     return Path(os.environ.get("OPSLORE_CACHE") or Path.home() / ".cache" / "opslore")
 
 
-def write(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Write a file piece by piece; readers see the old one or the whole new one, as ever."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    raw = data.encode() if isinstance(data, str) else data
-    with temporary.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write(path: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
+    with whole(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all, without having it in memory."""
+    with source.open("rb") as read, whole(target) as file:
+        shutil.copyfileobj(read, file, 1 << 20)
 
 
 def sync(folder: Path) -> None:
@@ -54,8 +70,10 @@ def sync(folder: Path) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> None:
-    """Write records as JSON Lines, atomically."""
-    write(path, "".join(row.model_dump_json() + "\n" for row in rows))
+    """Write records as JSON Lines, atomically, a record at a time."""
+    with whole(path) as file:
+        for row in rows:
+            file.write(row.model_dump_json().encode() + b"\n")
 
 
 def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
@@ -66,17 +84,18 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
     """
     try:
         # In bytes: text would be split at U+2028 and its like too, which JSON leaves as they are.
-        lines = path.read_bytes().splitlines()
+        file = path.open("rb")
     except OSError as error:
         raise IntegrityError(f"{path}: {error.strerror or error}") from error
-    for number, line in enumerate(lines, 1):
-        try:
-            yield kind.model_validate_json(line)
-        except ValidationError as error:
-            raise IntegrityError(
-                f"{path}:{number}: not a {kind.__name__}: {error.errors()[0]['msg']}",
-                hint="the file was edited or torn: delete its folder and run the step again",
-            ) from error
+    with file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield kind.model_validate_json(line)
+            except ValidationError as error:
+                raise IntegrityError(
+                    f"{path}:{number}: not a {kind.__name__}: {error.errors()[0]['msg']}",
+                    hint="the file was edited or torn: delete its folder and run the step again",
+                ) from error
 
 
 def sha256(path: Path) -> str:

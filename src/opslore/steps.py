@@ -47,10 +47,19 @@ def collect(agent: Agent) -> Corpus:
 
 def prepare(agent: Agent, corpus: Corpus) -> Dataset:
     """Write the examples of every split, and the index their prompts are made from."""
-    from opslore.dataset import examples, paraphrase
+    from opslore.dataset import answers, approved, examples, paraphrase
 
     home = store_of(agent)
     section = {"prepare": agent.prepare.model_dump(), "system": agent.system_prompt}
+    if agent.prepare.task == "answers":
+        approvals = Path(agent.prepare.answers.approvals)
+
+        def written(work: Path) -> dict[str, Any]:
+            found = home.path(corpus)
+            return answers.prepare(agent.prepare, agent.system_prompt, found, work, approvals)
+
+        decided = approved.Approved.read(approvals).digest
+        return home.made(Dataset, section, [corpus], written, facts=[decided])
 
     def make(work: Path) -> dict[str, Any]:
         reword = paraphrase.writer(agent.prepare, agent.system_prompt, work)

@@ -21,6 +21,7 @@ from opslore.cards import (
     Gate,
     Release,
 )
+from opslore.dataset.approved import Waiting
 from opslore.evaluation.scores import find
 from opslore.sources.coverage import Coverage
 
@@ -104,6 +105,8 @@ def coverage(folder: Path) -> list[Table | str]:
 
 def dataset(card: Dataset, folder: Path) -> list[Table | str]:
     """Examples per split, and why others were dropped."""
+    if card.sources:
+        return _answers(card, folder)
     counts = _table("Examples")
     meaning = {
         "train": "trained",
@@ -118,6 +121,35 @@ def dataset(card: Dataset, folder: Path) -> list[Table | str]:
     for reason, count in reasons.most_common():
         counts.add_row(f"dropped: {reason}", str(count))
     return [counts]
+
+
+def _answers(card: Dataset, folder: Path) -> list[Table | str]:
+    """Answers in prose: per source what was read, kept, and dropped for which reason."""
+    splits = _table("Pairs")
+    for name, meaning in (
+        ("train", "trained"),
+        ("valid", "validation loss, threads and pages never trained"),
+        ("test", "test, threads and pages never trained"),
+    ):
+        splits.add_row(f"{name}  {meaning}", str(card.splits.get(name, 0)))
+    out: list[Table | str] = [splits]
+    for found in card.sources:
+        rows = _table(found.source)
+        rows.add_row("documents read", str(found.documents))
+        rows.add_row("candidates (threads, questions to sections)", str(found.candidates))
+        rows.add_row("kept", str(found.kept))
+        for title, counts in (
+            ("dropped", found.dropped),
+            ("posts passed over", found.posts),
+            ("masked", found.masked),
+        ):
+            for reason, count in sorted(counts.items(), key=lambda row: (-row[1], row[0])):
+                rows.add_row(f"{title}: {reason}", str(count))
+        out.append(rows)
+    waits = sum(1 for _ in store.read_rows(folder / "waiting.jsonl", Waiting))
+    if waits:
+        out.append(f"{waits} answers wait for a person: opslore review AGENT.yaml")
+    return [*out, f"all of it: {folder / 'sources.json'}"]
 
 
 def _table(title: str) -> Table:

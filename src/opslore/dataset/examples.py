@@ -15,7 +15,7 @@ from typing import Any
 from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
-from opslore.dataset import clean, phrasing, split, wording
+from opslore.dataset import clean, corrected, phrasing, split, wording
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -201,6 +201,11 @@ def write(
     return index, kept, dropped
 
 
+def _taught(document: Document) -> bool:
+    """Commands come from alerts and corrections; threads and pages are `task: answers`."""
+    return document.kind in ("alert", "correction")
+
+
 def _tests(writer: Writer, known: list[Entry], groups: dict[str, list[Entry]]) -> list[Example]:
     prepare = writer.prepare
     out = list(writer.tested(_shuffled(known, writer), "s1", prepare.s1))
@@ -233,8 +238,10 @@ def prepare(
     Raises:
         DataError: too little data, or a leak that cleaning did not remove.
     """
-    documents = list(store.read_rows(corpus / "documents.jsonl", Document))
+    read = [d for d in store.read_rows(corpus / "documents.jsonl", Document) if _taught(d)]
+    documents, refused = corrected.applied(read)
     index, examples, dropped = write(settings, system, documents)
+    dropped += refused
     if reword is not None:
         more, lost = reword(index, [e for e in examples if e.split == "train"])
         examples, again = clean.without_leaks([*examples, *more])
