@@ -87,13 +87,13 @@ def _inline() -> MarkdownIt:
 
 def parse(text: str) -> Page:
     """Parse a file; line numbers are the file's own, with the front matter counted."""
-    front, body = _front_matter(text)
+    front, body = front_matter(text)
     references: MutableMapping[str, Any] = {}
     tokens = _structure().parse(body, references)
     return Page(list(_blocks(tokens)), front, references)
 
 
-def _front_matter(text: str) -> tuple[dict[str, str], str]:
+def front_matter(text: str) -> tuple[dict[str, str], str]:
     """Its pairs, and the text with its lines blanked."""
     fence = text[:3]
     if fence not in ("---", "+++") or text[3:].split("\n", 1)[0].strip():

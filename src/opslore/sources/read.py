@@ -46,8 +46,12 @@ def printable(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def walk(folder: Path, dropped: list[Dropped]) -> Iterator[Path]:
+def walk(
+    folder: Path, dropped: list[Dropped], suffixes: tuple[str, ...] = MARKDOWN
+) -> Iterator[Path]:
     """The Markdown files below a folder, sorted; each real file once, links kept inside it.
+
+    Other suffixes may be asked for.
 
     Everything passed over is added to `dropped` with its reason.
     """
@@ -65,7 +69,7 @@ def walk(folder: Path, dropped: list[Dropped]) -> Iterator[Path]:
         ]
         for name in sorted(files):
             path = Path(parent, name)
-            reason = _refusal(path, inside, seen)
+            reason = _refusal(path, inside, seen, suffixes)
             if reason:
                 dropped.append(Dropped(what=printable(path), reason=reason))
             else:
@@ -86,9 +90,10 @@ def _enter(path: Path, inside: str, seen: set[tuple[int, int]], dropped: list[Dr
     return not reason
 
 
-def _refusal(path: Path, inside: str, seen: set[tuple[int, int]]) -> str:
-    if path.suffix.lower() not in MARKDOWN:
-        return "not a Markdown file (.md, .markdown)"
+def _refusal(path: Path, inside: str, seen: set[tuple[int, int]], suffixes: tuple[str, ...]) -> str:
+    if path.suffix.lower() not in suffixes:
+        what = "Markdown" if suffixes == MARKDOWN else "documentation"
+        return f"not a {what} file ({', '.join(suffixes)})"
     try:
         found = path.stat()
     except OSError as error:

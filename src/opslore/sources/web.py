@@ -1,4 +1,4 @@
-"""Fetch one text over https, from the public internet only.
+"""Fetch over https, from the public internet only: one text, or an answer to look at.
 
 A runbook address comes from a file somebody may have sent you: it must not make this machine read
 the cloud's metadata service or a neighbour's admin page. So a name is resolved once, every address
@@ -11,7 +11,8 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
@@ -27,6 +28,19 @@ SECONDS = 30.0
 REDIRECTS = 5
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a server said, redirects followed."""
+
+    url: str
+    """The address that answered in the end."""
+    status: int
+    headers: Mapping[str, str]
+    """Names in any case."""
+    body: bytes
+    """Empty unless the status is 200."""
+
+
 def fetch(url: str, allow: Collection[str] = (), trust: ssl.SSLContext | None = None) -> bytes:
     """Read a URL.
 
@@ -38,30 +52,60 @@ def fetch(url: str, allow: Collection[str] = (), trust: ssl.SSLContext | None = 
     Raises:
         SourceError: not https, a private address, too large, too slow, or refused by the server.
     """
-    deadline = time.monotonic() + SECONDS
+    with client(trust) as opened:
+        answer = ask(opened, url, allow)
+    _check(answer, url)
+    return answer.body
+
+
+def client(trust: ssl.SSLContext | None = None) -> httpx.Client:
+    """What `ask` sends with; one may serve several threads."""
     context = trust or ssl.create_default_context()
+    return httpx.Client(verify=context, trust_env=False, timeout=SECONDS)
+
+
+def ask(
+    opened: httpx.Client,
+    url: str,
+    allow: Collection[str] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Ask for an address, each redirect judged again; any status is an answer.
+
+    Raises:
+        SourceError: not https, a private address, too large, or no whole answer in time.
+    """
+    deadline = time.monotonic() + SECONDS
     current = url
-    with httpx.Client(verify=context, trust_env=False, timeout=SECONDS) as client:
-        for _ in range(REDIRECTS + 1):
-            target, address = _judge(current, url, allow)
-            try:
-                answer = _get(client, target, address, url, deadline)
-            except httpx.TimeoutException as error:
-                raise _slow(url) from error
-            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-                raise SourceError(
-                    f"{url}: {error}", hint="check the address, then try again", retryable=True
-                ) from error
-            if isinstance(answer, bytes):
-                return answer
-            current = urljoin(current, answer)
+    for _ in range(REDIRECTS + 1):
+        target, address = judge(current, url, allow)
+        try:
+            answer = _get(opened, target, address, url, deadline, headers or {})
+        except httpx.TimeoutException as error:
+            raise _slow(url) from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise SourceError(
+                f"{url}: {error}", hint="check the address, then try again", retryable=True
+            ) from error
+        if isinstance(answer, Answer):
+            return answer
+        current = urljoin(current, answer)
     raise SourceError(
         f"{url}: more than {REDIRECTS} redirects", hint=f"use the last address itself: {current}"
     )
 
 
-def _judge(current: str, url: str, allow: Collection[str]) -> tuple[SplitResult, str]:
-    """The parts of an address that may be fetched, and the one IP address to fetch it from."""
+def judge(current: str, url: str, allow: Collection[str]) -> tuple[SplitResult, str]:
+    """The parts of an address that may be fetched, and the one IP address to fetch it from.
+
+    Args:
+        current: the address.
+        url: the one somebody wrote, which redirected here.
+        allow: `host:port` pairs that may be plain http and on a private address.
+
+    Raises:
+        SourceError: it may not be fetched, or its name is not known.
+    """
     where = url if current == url else f"{url} redirects to {current}"
     try:
         parts = urlsplit(current)
@@ -107,36 +151,50 @@ def _public(address: str) -> bool:
 
 
 def _get(
-    client: httpx.Client, target: SplitResult, address: str, url: str, deadline: float
-) -> bytes | str:
-    """The body, or the address that a redirect names."""
-    host = f"[{address}]" if ":" in address else address
-    port = f":{target.port}" if target.port else ""
-    pinned = target._replace(netloc=host + port, fragment="").geturl()
+    opened: httpx.Client,
+    target: SplitResult,
+    address: str,
+    url: str,
+    deadline: float,
+    headers: Mapping[str, str],
+) -> Answer | str:
+    """What the server says, or the address that a redirect names."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise _slow(url)
-    request = client.build_request(
+    request = opened.build_request(
         "GET",
-        pinned,
-        headers={"Host": target.netloc, "Accept-Encoding": "identity", "User-Agent": "opslore"},
+        pinned(target, address),
+        headers={
+            "Host": target.netloc,
+            "Accept-Encoding": "identity",
+            "User-Agent": "opslore",
+            **headers,
+        },
         extensions={"sni_hostname": target.hostname or ""},
         timeout=left,
     )
-    response = client.send(request, stream=True)
+    response = opened.send(request, stream=True)
     try:
-        if response.is_redirect:
+        if response.has_redirect_location:
             return response.headers["location"]
-        _check(response, url)
-        return _body(response, url, deadline)
+        body = _body(response, url, deadline) if response.status_code == 200 else b""
+        return Answer(target.geturl(), response.status_code, response.headers, body)
     finally:
         response.close()
 
 
-def _check(response: httpx.Response, url: str) -> None:
-    status = response.status_code
+def pinned(target: SplitResult, address: str) -> str:
+    """The address with the host's name replaced by the IP address that was judged."""
+    host = f"[{address}]" if ":" in address else address
+    port = f":{target.port}" if target.port else ""
+    return target._replace(netloc=host + port, fragment="").geturl()
+
+
+def _check(answer: Answer, url: str) -> None:
+    status = answer.status
     if status in (408, 425, 429) or status >= 500:
-        wait = response.headers.get("retry-after", "")
+        wait = answer.headers.get("retry-after", "")
         raise SourceError(
             f"{url}: the server answered {status}",
             hint=f"try again in {wait} s" if wait.isdigit() else "try again later",
@@ -144,9 +202,7 @@ def _check(response: httpx.Response, url: str) -> None:
         )
     if status != 200:
         raise SourceError(f"{url}: the server answered {status}", hint="check the address")
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise SourceError(f"{url}: compressed though plain text was asked for", hint="use a file")
-    if response.headers.get("content-type", "").startswith("text/html"):
+    if answer.headers.get("content-type", "").startswith("text/html"):
         raise SourceError(
             f"{url}: an HTML page, not Markdown",
             hint="use the address of the raw file (on GitHub: the Raw button)",
@@ -154,6 +210,8 @@ def _check(response: httpx.Response, url: str) -> None:
 
 
 def _body(response: httpx.Response, url: str, deadline: float) -> bytes:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise SourceError(f"{url}: compressed though plain text was asked for", hint="use a file")
     parts: list[bytes] = []
     size = 0
     for part in response.iter_raw():
