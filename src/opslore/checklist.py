@@ -91,6 +91,7 @@ def _sources(agent: Agent) -> Iterator[Check]:
             found=f"{len(found.documents)} alerts{dropped}",
             mend="`opslore collect AGENT.yaml` says what and why" if dropped else "",
         )
+    yield from checklist_sources.decisions(agent)
     if documents:
         answered = sum(entry.answer != ESCALATE for entry in Index.of(documents).entries)
         # The split keeps some alerts for the tests; what is left must reach the fewest.

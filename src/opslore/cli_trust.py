@@ -152,5 +152,7 @@ def _list(agent: Path, desk: Any, decided: int) -> None:
 
 
 def _short(text: str, length: int = 100) -> str:
-    flat = " ".join(text.split())
+    from opslore.reviewing import legible
+
+    flat = legible(" ".join(text.split()))
     return flat if len(flat) <= length else flat[: length - 1] + "…"

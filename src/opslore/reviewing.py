@@ -58,7 +58,9 @@ class Desk:
         """
         if what == "edit" and not text.strip():
             raise DataError("the edited answer is empty", hint="reject the row instead")
-        allowed = prescribed(text) if what == "edit" else row.commands
+        # What a person saw is what is approved: a quarantined row may hold commands, too.
+        seen = [*row.commands, *prescribed(row.answer)]
+        allowed = prescribed(text) if what == "edit" else list(dict.fromkeys(seen))
         decision = Decision(
             key=row.key,
             decision=cast(Literal["approve", "reject", "edit"], what),
@@ -139,19 +141,19 @@ def _show(screen: Console, at: Desk, row: Waiting, place: str) -> None:
     from rich.panel import Panel
     from rich.text import Text
 
-    body = Text(_safe(row.question) + "\n\n", style="bold")
-    body.append(_safe(row.answer) + "\n", style="not bold")
+    body = Text(legible(row.question) + "\n\n", style="bold")
+    body.append(legible(row.answer) + "\n", style="not bold")
     for command in row.commands:
         level = commands.risk(command).level
-        body.append(f"\n$ {_safe(command)}", style="not bold cyan")
+        body.append(f"\n$ {legible(command)}", style="not bold cyan")
         body.append(f"  {level}", style="not bold red" if _rank(level) > 1 else "not bold")
     if row.reason:
         body.append(f"\n{row.reason}", style="not bold red")
     who = f"{row.author or 'unknown'} {row.trust} {row.url}".strip()
-    screen.print(Panel(body, title=f"{place}  {row.key}", subtitle=Text(_safe(who))))
+    screen.print(Panel(body, title=f"{place}  {row.key}", subtitle=Text(legible(who))))
 
 
-def _safe(text: str) -> str:
+def legible(text: str) -> str:
     """A text as a person must see it: what has no glyph is written as its number."""
     return "".join(
         c if c == "\n" or c == "\t" or c.isprintable() else f"<U+{ord(c):04X}>" for c in text

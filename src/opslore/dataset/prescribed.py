@@ -65,12 +65,15 @@ def _block(code: str, info: str) -> Iterator[str]:
     if shell and "<<" in code and commands.parse(code).ok:
         yield code.strip()  # a here-document does not end with its line
         return
-    for line in re.sub(r"\\\n\s*", "", code).splitlines():
-        bare = line.strip()
+    lines = [line.strip() for line in re.sub(r"\\\n\s*", "", code).splitlines()]
+    prompted = any(line.startswith("$ ") for line in lines)
+    for bare in lines:
         prompt = _PROMPT.match(bare)
         said = bare[prompt.end() :] if prompt and not (shell and bare.startswith("# ")) else bare
-        comment = not said or said.startswith("#")
-        if (not comment and (shell or (prompt and bare[0] == "$"))) or _is_command(said):
+        if not said or said.startswith("#"):
+            continue
+        typed = bool(prompt and bare[0] == "$") if prompted else shell  # the rest is output
+        if typed or _is_command(said):
             yield said
 
 
@@ -79,7 +82,7 @@ def _prose(line: str) -> Iterator[str]:
     english = vocabulary("recognise", "english")
     for found in _WORD.finditer(line):
         name = found.group().rpartition("/")[2]
-        rest = line[found.start() :].strip().rstrip(".,;:!?")
+        rest = re.split(r"[,;:.!?](?:\s|$)", line[found.start() :], maxsplit=1)[0].strip()
         if name not in english and _is_program(name) and _is_command(rest):
             yield rest
             return

@@ -60,10 +60,10 @@ def _is_lines(head: bytes) -> bool:
     return _value(first)[1] == "" or (len(first) > 2 and rest.lstrip()[:1] == b"{")
 
 
-def _value(data: bytes | bytearray | str) -> tuple[Any, str]:
+def _value(data: bytes) -> tuple[Any, str]:
     """A JSON value, or what is wrong."""
     try:
-        return json.loads(data), ""
+        return json.loads(data.decode("utf-8")), ""
     except UnicodeDecodeError as error:
         return None, f"not UTF-8: byte {error.start}; save the file as UTF-8"
     except (ValueError, RecursionError) as error:

@@ -31,14 +31,16 @@ class Post(NamedTuple):
     text: str
 
 
-def parsed(line: bytes | str) -> dict[str, Any]:
+def parsed(line: bytes) -> dict[str, Any]:
     """A line of JSON as an object.
 
     Raises:
         BadRow: no JSON, or no object.
     """
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadRow(f"not UTF-8: byte {error.start}; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise BadRow(f"no JSON: {error}; write one object a line") from error
     if not isinstance(row, dict):

@@ -21,6 +21,8 @@ from opslore.sources import Collected, Ground
 from opslore.sources.chats import BadRow, Post, parsed, posts
 from opslore.sources.read import printable
 
+OLDER = "an older correction of the same question"
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -59,7 +61,7 @@ def collect(source: CorrectionsSource, ground: Ground) -> Collected:
             continue
         key = same(row.question)
         if (older := newest.pop(key, None)) is not None:
-            reason = f"an older correction of the same question; line {number} wins"
+            reason = f"{OLDER}; line {number} wins"
             older_span = Span(file=name, first=older.line, last=older.line)
             dropped.append(Dropped(what=older.question[:80], reason=reason, span=older_span))
         newest[key] = row
@@ -130,7 +132,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Correction | str]]:
             found = Correction(
                 number, posts(row), str(row.get("when") or ""), str(row.get("who") or "")
             )
-        except (BadRow, UnicodeDecodeError) as error:
+        except BadRow as error:
             torn = number == len(lines) or not line.rstrip().endswith(b"}")
             hint = " (a write was stopped in the middle of it?)" if torn else ""
             yield number, f"{error}{hint}; mend or delete line {number}"
