@@ -12,7 +12,13 @@ from pathlib import Path
 from opslore.cards import Document, Dropped
 from opslore.check import Check, failed
 from opslore.config import Agent
-from opslore.config_sources import ArchiveSource, CorrectionsSource, DocsSource, IssuesSource, WikiSource
+from opslore.config_sources import (
+    ArchiveSource,
+    CorrectionsSource,
+    DocsSource,
+    IssuesSource,
+    WikiSource,
+)
 from opslore.dataset.approved import Approved
 from opslore.errors import OpsloreError
 from opslore.sources import Ground, archive, corrections
