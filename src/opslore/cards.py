@@ -11,6 +11,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from opslore.source_table import SourceTable
+
 ESCALATE = "escalate_to_human"
 """The one answer that is not a command: ask a person."""
 
@@ -220,23 +222,6 @@ class Corpus(Card):
     digest: str
     """SHA-256 of documents.jsonl."""
     commit: str = ""
-
-
-class SourceTable(Record):
-    """What became of one source: `candidates` is `kept` and everything in `dropped`."""
-
-    source: str
-    documents: int = 0
-    """Threads, pages, conversations that were read."""
-    candidates: int = 0
-    """Threads, and questions to sections of pages."""
-    kept: int = 0
-    dropped: dict[str, int] = Field(default_factory=dict)
-    """Candidates by the reason why they are not in the dataset."""
-    posts: dict[str, int] = Field(default_factory=dict)
-    """Posts of threads that were passed over as an answer, by reason."""
-    masked: dict[str, int] = Field(default_factory=dict)
-    """Secrets and personal data by kind."""
 
 
 class Dataset(Card):

@@ -19,7 +19,7 @@ from opslore.dataset import admit, answers, near
 from opslore.dataset.approved import Decision, Waiting, decide, key
 from opslore.errors import DataError
 
-NUMBERS = "zero one two three four five six seven eight nine".split()
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 PAD = "It says {}, then {}, then {}, and after that {} with {} and {}, which is {} of {} in {}."
 
 
@@ -75,14 +75,16 @@ def of(rows: Iterable[Example], group: str) -> list[Example]:
     return [row for row in rows if row.group == group]
 
 
-class TestRealSources:
-    @pytest.fixture(scope="class")
-    def made(
-        self, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
-    ) -> tuple[Path, dict[str, Any]]:
-        folder = tmp_path_factory.mktemp("real")
-        return folder, world.prepare(world.shared(shared_data), folder)
+@pytest.fixture(scope="module")
+def made(
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """The shared prose, prepared once."""
+    folder = tmp_path_factory.mktemp("real")
+    return folder, world.prepare(world.shared(shared_data), folder)
 
+
+class TestRealSources:
     def test_the_tables_add_up(self, made: tuple[Path, dict[str, Any]]) -> None:
         folder, card = made
         kept = Counter(row.labels["source"] for row in world.examples(folder))
@@ -119,7 +121,8 @@ class TestRealSources:
                     continue
                 for other, theirs in grams:
                     if other.split == "train" and (
-                        text == "target" or near.numbers(row.question) == near.numbers(other.question)
+                        text == "target"
+                        or near.numbers(row.question) == near.numbers(other.question)
                     ):
                         assert len(mine & theirs) / len(mine | theirs) < 0.85, (row.id, other.id)
 
@@ -199,13 +202,13 @@ class TestTrust:
 
     def test_secrets_are_masked_in_question_and_answer(self, tmp_path: Path) -> None:
         token = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5"
-        body = f"Part 7 does not start with the token {token} of jo@corp.example. {words(7)}"
+        body = f"Part 7 does not start with the token {token} of jo.doe@gmail.com. {words(7)}"
         card = world.prepare([*(thread(n) for n in range(6)), thread(7, body=body)], tmp_path)
         text = (tmp_path / "work" / "train.jsonl").read_text() + (
             tmp_path / "work" / "test.jsonl"
         ).read_text()
         assert token not in text
-        assert "jo@corp.example" not in text
+        assert "jo.doe@gmail.com" not in text
         assert sum(card["sources"][0].masked.values()) == 2
 
 
@@ -265,8 +268,14 @@ def test_the_step_makes_it_once_and_anew_after_a_decision(
         "path": str(shared_data / "issues" / "pcapng-archive.json"),
         "product": "pcapng",
     }
+    said = [
+        {"from": "human", "value": "How do I see what the capture file has in it?"},
+        {"from": "gpt", "value": "List its blocks: `tcpdump -r capture.pcapng -nn -c 20` does."},
+    ]
+    (tmp_path / "chats.jsonl").write_text(json.dumps({"conversations": said}) + "\n")
+    chats = {"kind": "archive", "path": "chats.jsonl", "trust": "T2"}
     agent = Agent.model_validate(
-        {"name": "prose", "collect": [source], "prepare": {"task": "answers"}}
+        {"name": "prose", "collect": [source, chats], "prepare": {"task": "answers"}}
     )
     corpus = steps.collect(agent)
     card = steps.prepare(agent, corpus)
@@ -282,7 +291,7 @@ def test_the_step_makes_it_once_and_anew_after_a_decision(
     approve(tmp_path, row, row.commands)
     again = steps.prepare(agent, corpus)
     assert again.id != card.id
-    assert again.sources[0].kept == card.sources[0].kept + 1
+    assert [table.kept for table in again.sources] == [card.sources[0].kept, 1]
 
 
 def test_prose_beside_a_runbook_does_not_disturb_commands(

@@ -141,7 +141,9 @@ def test_templates_comments_and_unfilled_parts_go() -> None:
         "### Would you like to work on fixing this bug?\n\nmaybe\n- [x] I have searched"
     )
     asked = threads.question(issue(turn(GOOD), body=body), 2400)
-    expected = "Linkerd 2.14: Proxy does not start\n\nThe proxy crashes on start.\n\nKubernetes 1.29"
+    expected = (
+        "Linkerd 2.14: Proxy does not start\n\nThe proxy crashes on start.\n\nKubernetes 1.29"
+    )
     assert asked == expected
 
 
@@ -162,7 +164,9 @@ class TestQuotes:
 
     def test_several_are_named(self) -> None:
         body = "Is the port needed by all? Which version was the first one to have it?"
-        reply = "> Is the port needed by all?\n\nYes, by all of them.\n\n> Which version was the\n> "
+        reply = (
+            "> Is the port needed by all?\n\nYes, by all of them.\n\n> Which version was the\n> "
+        )
         reply += "first one to have it?\n\nThat was 2.14, with the new identity service."
         answer = pair(issue(turn(reply), body=body)).answer
         assert answer.startswith('Regarding "Is the port needed by all?":\n\nYes, by all of them.')
@@ -189,7 +193,7 @@ def test_code_is_never_touched() -> None:
 
 
 class TestPulls:
-    TEXT = "The identity port was closed by the default policy, so proxies could not start. Open it."
+    TEXT = "The identity port was closed by the default policy, so proxies did not start. Open it."
 
     def pull(self, text: str = TEXT, **more: Any) -> Document:
         first = turn(text, "mara", more.pop("trust", "T2"), kind="body")

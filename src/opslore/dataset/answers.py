@@ -21,7 +21,6 @@ from opslore.cards import (
     Example,
     Message,
     Record,
-    SourceTable,
     Split,
 )
 from opslore.config import Prepare
@@ -33,6 +32,7 @@ from opslore.dataset.pairs import Pair
 from opslore.dataset.split import share
 from opslore.errors import DataError
 from opslore.index import Index
+from opslore.source_table import SourceTable
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 

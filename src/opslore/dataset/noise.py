@@ -101,7 +101,7 @@ _UNSURE = re.compile(
     r"open for discussion|we should (?:discuss|decide|think)|needs? (?:more )?discussion|thoughts|"
     r"or am i (?:missing|wrong)|if i remember|perhaps|i(?:'ll| will) have to|"
     r"personal preference|(?:one|another) (?:possibility|option) (?:might|would|could)|"
-    r"may be the best|do i (?:read|understand)|"
+    r"may be the best|do i (?:read|understand)|i (?:was|am) thinking|"
     r"something (?:along these lines|such as)|i'?m n(?:to|ot) sure|so far as i know|"
     r"would it (?:suffice|make sense)|what (?:you(?:'ve| have)|do you)|"
     r"(?:whether|if) you (?:want|prefer|like|think)|who knows|tbd|for what it'?s worth|fwiw)\b|"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +15,7 @@ _IMAGE = re.compile(
 _TAG = re.compile(
     r"</?(?:details|summary|br|p|div|sub|sup|b|i|em|strong|kbd|h[1-6]|span)\b[^>]*/?>", re.I
 )
+_EMOJI = re.compile(r"(?<![\w:/]):[a-z][a-z0-9_+-]{2,}:(?![\w:])[ \t]?|:[+-]1:[ \t]?")
 _MAIL = re.compile(r"^.{0,200}(?:<[^<>\s]+@[^<>\s]+>|\bOn .{6,80}|\d{4}.{0,40}) wrote:\s*$")
 _REST = re.compile(
     r"^(?:-{2,3}\s*$|_{5,}\s*$|-----\s*Original Message|From: .*@|Sent from my |"
@@ -89,7 +91,8 @@ def _is_rule(line: str, kept: Sequence[str]) -> bool:
 def plain_tags(text: str) -> str:
     """Without HTML comments, images and the tags that only lay text out."""
     # Twice: an image in the brackets of a link leaves an empty link.
-    return _TAG.sub("", _IMAGE.sub("", _IMAGE.sub("", COMMENT.sub("", text))))
+    text = _EMOJI.sub("", text)
+    return html.unescape(_TAG.sub("", _IMAGE.sub("", _IMAGE.sub("", COMMENT.sub("", text)))))
 
 
 def outside(text: str, change: Callable[[str], str]) -> str:

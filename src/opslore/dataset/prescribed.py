@@ -30,6 +30,10 @@ _SHELL = frozenset(
     }
 )
 _PROMPT = re.compile(r"^(?:\$|#|>|PS [^>]*>|[\w.-]+@[\w.-]+[:~][^$#]*[$#]) +(?=\S)")
+_WORDS = frozenset(
+    ("which", "who", "factor", "hash", "column", "dash", "sleep", "paste", "dive", "arch", "w")
+)
+"""Programs whose names begin a clause of English: `which is hard`; in back-ticks they count."""
 _LOOPS = frozenset(("for", "while", "until", "if", "case"))
 _WORD = re.compile(r"(?:(?<=\s)|^)(?:\.?/[\w./-]+/)?[a-z][\w.-]*(?=\s)")
 
@@ -90,7 +94,7 @@ def _prose(line: str) -> Iterator[str]:
 
 def _is_program(name: str) -> bool:
     """Whether a word begins a command that `looks_like_command` could know; parsing is slow."""
-    return name in tools() or name in _LOOPS
+    return (name in tools() and name not in _WORDS) or name in _LOOPS
 
 
 def _is_command(text: str) -> bool:

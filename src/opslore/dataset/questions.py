@@ -27,6 +27,7 @@ _SHELL = re.compile(
 )
 _STEPS = re.compile(r"^\s{0,3}\d{1,2}[.)]\s", re.M)
 _ITEMS = re.compile(r"^\s{0,3}[-*+]\s+\S", re.M)
+_SIGNS = re.compile(r"->|=>|[;{}=]")
 _PERSON = re.compile(r"^\s{0,3}[-*+|].*(?:(?<![\w/])@[\w-]+|<EMAIL>|[\w.]+@[\w.]+)", re.M)
 _FLAGS = re.compile(r"^\s*(?:[-*+|]|\|)\s*`-{1,2}[\w-]+", re.M)
 _ASKING = re.compile(r"^(?:what|why|how|when|where|which|who|can|does|do|is|are|should)\b", re.I)
@@ -117,16 +118,21 @@ def unfit(section: Section, shortest: int) -> str:
     """The reason why a section answers nothing, or ""."""
     if _ADMIN.match(section.title.strip()):
         return "contents, licence or index"
+    if _POINTS.search(section.title):
+        return "its heading points at something else"
     text = section.text.strip()
     prose = _WEB.sub(" ", text)
     if len(text) < shortest or (not section.above and len(prose) < INTRODUCTION):
         return "too short"
     people = len(_PERSON.findall(text))
-    if people > 2 and 2 * people > len(_ITEMS.findall(text)):
+    if people and 2 * people > len(_ITEMS.findall(text)):
         return "a list of people"
     words = len(re.findall(r"[A-Za-z]{2,}", prose))
     if words < 6 or (len(prose.strip()) < 0.35 * len(text) and words < 25):
         return "only links"
+    plain = "\n".join(block for block in cut.blocks(prose) if not cut.is_code(block))
+    if 6 * len(_SIGNS.findall(plain)) > len(re.findall(r"[A-Za-z]{2,}", plain)) > 20:
+        return "a diagram or data, no prose"
     return ""
 
 
@@ -227,7 +233,8 @@ def _topic(section: Section) -> str:
     title = section.title
     if do := _infinitive(section):
         verb, _, rest = do.partition(" ")
-        return f"{_gerund(verb)} {rest}" + _below(section, "")
+        least = "" if len(do.split()) > 2 else "page"
+        return f"{_gerund(verb)} {rest}" + _below(section, least)
     plain = re.fullmatch(r"[\w ,'/()-]+", title) is not None and len(title.split()) < 8
     topic = _lowered(title, section.text) if plain else f'"{title}"'
     return topic + _below(section, "" if len(title.split()) > 3 else "page")

@@ -16,11 +16,13 @@ PACKED = 1200
 """A heading whose whole subtree has at most so many characters is one answer, not several."""
 
 _DEFINED = re.compile(r"^\s{0,3}\[([^\]^][^\]]*)\]:\s+<?(\S+?)>?(?:\s+[\"'(].*)?\s*$")
-_REFERRED = re.compile(r"(?<!!)\[([^\[\]]+)\](?:\[([^\[\]]*)\])?(?![(\[:])")
+_REFERRED = re.compile(r"(?<!!)\[([^\[\]]+)\](?:\[([^\[\]]*)\]|(?![(\[:]))")
 _LINKED = re.compile(
     r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\(\s*<?([^()\s>]*)>?(?:\s+\"[^\"]*\")?\s*\)"
 )
 _AUTOLINK = re.compile(r"<(https?://[^\s>]+)>")
+_ASIDE = re.compile(r"[ \t]*\([^()\n]*\b(?:see|cf\.?)\b[^()\n]*\b(?:above|below)\b[^()\n]*\)", re.I)
+"""`(see "Flags" below)`: a section alone has no below."""
 _ADMONITION = re.compile(r"^\s*>?\s*\[!(\w+)\]\s*$", re.M)
 _STARTS = re.compile(r"^\s*(?:[-*+]\s|\d{1,3}[.)]\s|#{1,6}\s|>|\||\+[-=]|:\w+:|<|={3,}|-{3,})")
 
@@ -135,11 +137,14 @@ def clean(text: str, links: dict[str, str]) -> str:
 
     def referred(match: re.Match[str]) -> str:
         target = links.get((match[2] or match[1]).lower())
-        return match[0] if target is None else label(match[1], target)
+        if target is None:  # a box of a list, an index in code, or a link to nowhere
+            return match[0] if match[2] is None else match[1]
+        return label(match[1], target)
 
     def change(part: str) -> str:
         bare = "\n".join(line for line in part.split("\n") if not _DEFINED.match(line))
         bare = _ADMONITION.sub(lambda m: f"> {m[1].capitalize()}:", posts.plain_tags(bare))
+        bare = _ASIDE.sub("", bare)
         bare = _LINKED.sub(lambda m: label(m[1], m[2]), bare)
         return _AUTOLINK.sub(r"\1", _REFERRED.sub(referred, bare))
 
