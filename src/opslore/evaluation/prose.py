@@ -67,11 +67,7 @@ def evaluate(
         rendered = _ask_bundle(run, asked, bundle)
         _ask_base(run, asked["base"])
         _weigh(run, asked, adapter / "merged", rendered)
-        if agent.evaluate.judge is not None:
-            among = asked["replies"]
-            prose_judge.judge(
-                log, agent.evaluate.judge, among, lambda done: report("judge", done, len(among))
-            )
+        _judge(run, asked["replies"])
         results = _scored(log, asked, dataset)
     store.write_rows(work / "results.jsonl", results.values())
     evidence = Evidence(
@@ -202,6 +198,14 @@ def _weigh(
             prose_parity.compare(
                 log, read_, weights, rendered, lambda n: run.progress("trained", n, len(read_))
             )
+
+
+def _judge(run: Run, among: list[Example]) -> None:
+    settings = run.agent.evaluate.judge
+    if settings is not None:
+        prose_judge.judge(
+            run.log, settings, among, lambda done: run.progress("judge", done, len(among))
+        )
 
 
 def _scored(
