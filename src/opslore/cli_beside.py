@@ -145,7 +145,7 @@ def ask(
     url: Annotated[str, typer.Option(help="The Ollama; else the one that deploy names.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Ask the released model: command, source, risk; or an answer in prose."""
+    """Ask the released model: command or prose, source, risk."""
     settings = console.agent(agent)
     from opslore import answer, machine
 
