@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -52,12 +51,6 @@ def write(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
     with whole(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all, without having it in memory."""
-    with source.open("rb") as read, whole(target) as file:
-        shutil.copyfileobj(read, file, 1 << 20)
 
 
 def sync(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from opslore import commands, steps, store
-from opslore.cards import Dataset
+from opslore.cards import Dataset, Span
 from opslore.config import Agent
 from opslore.dataset import approved
 from opslore.dataset.approved import Approved, Decision, Waiting
@@ -36,12 +36,14 @@ class Desk:
         return approved.waiting(self.rows, Approved.read(self.path))
 
     def row(self, key: str) -> Waiting:
-        """The row with this key or its beginning, decided or not: a mind may be changed.
+        """The row with this key or its beginning; one that was decided before, too.
 
         Raises:
             ConfigError: there is none, or more than one.
         """
-        found = {row.key: row for row in self.rows if key and row.key.startswith(key)}
+        decided = Approved.read(self.path).decisions.values()
+        rows = [*map(_again, decided), *self.rows]
+        found = {row.key: row for row in rows if key and row.key.startswith(key)}
         if len(found) != 1:
             raise ConfigError(
                 f"{key!r} is the beginning of {len(found)} keys",
@@ -68,7 +70,8 @@ class Desk:
             text=text.strip() if what == "edit" else "",
             who=approved.who(),
             when=datetime.now(UTC).isoformat(timespec="seconds"),
-            question=row.question[:200],
+            question=row.question,
+            answer=row.answer,
             url=row.url,
         )
         approved.decide(self.path, decision)
@@ -77,6 +80,19 @@ class Desk:
         """The highest risk among a row's commands."""
         levels = [commands.risk(command).level for command in row.commands]
         return max(levels, key=_rank, default="read")
+
+
+def _again(decision: Decision) -> Waiting:
+    """A row that no longer waits, as it was when it was decided."""
+    return Waiting(
+        key=decision.key,
+        kind="command",
+        question=decision.question,
+        answer=decision.answer,
+        commands=prescribed(decision.answer),
+        url=decision.url,
+        source=Span(file=decision.url, first=1, last=1),
+    )
 
 
 def _rank(level: str) -> int:

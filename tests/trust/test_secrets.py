@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from detect_secrets.settings import get_settings
 
+from opslore.cards import Document, Span, Turn
 from opslore.dataset import secrets
 from opslore.dataset.secrets import Detector, Scanner
 from opslore.errors import DataError
@@ -136,6 +137,20 @@ def test_personal_data_has_a_typed_placeholder(text: str, wanted: str) -> None:
 def test_counts_are_by_type() -> None:
     found = Scanner().masked("a@acme.io b@acme.io 54.12.33.9").found
     assert found == {"EMAIL": 2, "IP": 1}
+
+
+def test_a_document_is_masked_whole() -> None:
+    turn = Turn(text="mail x@acme.io", author="ann", created="")
+    document = Document(
+        id="d",
+        title="x@acme.io",
+        text="x@acme.io",
+        turns=[turn],
+        span=Span(file="f", first=1, last=1),
+    )
+    masked = Scanner().document(document)
+    assert "acme" not in masked.model_dump_json()
+    assert masked.turns[0].author == "ann"
 
 
 def test_masking_twice_changes_nothing() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from opslore import files, progress, store
+from opslore import progress, store
 from opslore.cards import (
     Document,
     Dropped,
@@ -77,6 +77,7 @@ class _Desk:
         self.door = admit.Door(Approved.read(approvals))
         self.total = 0
         self.merged: dict[str, str] = {}
+        self.kept: set[str] = set()
         self.corrections = self._look()
 
     def _look(self) -> Corrections:
@@ -137,6 +138,13 @@ class _Desk:
                 yield _dropped(pair, gone[place])
             else:
                 counts.kept += 1
+                self.kept.add(pair.group)
+
+    def sources(self) -> Iterator[Document]:
+        """The documents that pairs were kept of, masked: others may see the dataset's folder."""
+        for document in store.read_rows(self.documents, Document):
+            if document.id in self.kept:
+                yield self.door.scanner.document(document)
 
     def pairs(self) -> Iterator[Pair]:
         """The admitted pairs, in the order of the corpus."""
@@ -191,7 +199,7 @@ def prepare(
     """Write the dataset folder of `task: answers`; the fields of its card.
 
     Files: train, valid and test.jsonl, sharegpt.jsonl (the train split), dropped.jsonl,
-    waiting.jsonl, documents.jsonl, sources.json, and an index without entries.
+    waiting.jsonl, documents.jsonl (those with pairs, masked), sources.json, an empty index.
 
     Args:
         settings: the `prepare` section.
@@ -227,7 +235,7 @@ def prepare(
     store.write_rows(work / "sharegpt.jsonl", map(sharegpt.row, trained))
     listing = ",\n".join(table.model_dump_json(indent=1) for table in tables)
     store.write(work / "sources.json", f"[\n{listing}\n]\n")
-    files.copy(corpus / "documents.jsonl", work / "documents.jsonl")
+    store.write_rows(work / "documents.jsonl", desk.sources())
     Index([]).write(work)
     shutil.rmtree(scratch)
     whole = "".join(store.sha256(work / f"{where}.jsonl") for where in SPLITS)

@@ -53,6 +53,8 @@ class Decision(Record):
     """ISO 8601, UTC."""
     question: str
     """For people who read the file; the key decides."""
+    answer: str = ""
+    """What the person saw, so that a mind can be changed later."""
     url: str = ""
 
 

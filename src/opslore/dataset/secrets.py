@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from opslore.cards import Document
 from opslore.errors import DataError
 
 
@@ -69,6 +70,20 @@ class Scanner:
             found[mask] = found.get(mask, 0) + 1
             at = end
         return Masked("".join([*parts, text[at:]]), found)
+
+    def document(self, document: Document) -> Document:
+        """A document whose every text is masked, for a folder that others may see.
+
+        Raises:
+            DataError: a detector failed.
+        """
+
+        def clean(text: str) -> str:
+            return self.masked(text, document.id).text
+
+        turns = [turn.model_copy(update={"text": clean(turn.text)}) for turn in document.turns]
+        changed = {name: clean(getattr(document, name)) for name in ("title", "text", "symptoms")}
+        return document.model_copy(update={**changed, "turns": turns})
 
     def spans(self, text: str, where: str = "") -> list[tuple[int, int, str]]:
         """Everything found, as offsets and type; spans may overlap.
