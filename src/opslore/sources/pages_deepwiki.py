@@ -131,10 +131,11 @@ def parts(contents: str, known: set[str]) -> list[tuple[str, str]]:
 def page(title: str, text: str) -> Page:
     """A page's text without the lists of source files that DeepWiki puts around it."""
     path = slug(title)
-    text = _NO_TARGET.sub(r"\1", _FILES.sub("", text))
     fences = Fences()
-    rows = [row for row in text.split("\n") if fences.inside(row) or not _SOURCES.match(row)]
+    rows = _FILES.sub("", text).split("\n")
+    rows = [row for row in rows if fences.inside(row) or not _SOURCES.match(row)]
     words = pages_markdown.clean("\n".join(rows), Includes(lambda _: None, path))
+    words = _NO_TARGET.sub(r"\1", words)
     return Page(path=path, title=title, text=words, reason=pages_noise.why_not(path, title, words))
 
 

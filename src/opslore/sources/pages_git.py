@@ -72,8 +72,8 @@ class Repository:
             wanted = retried(self._remote)
             if wanted == self.commit():
                 return
-            if not (self.folder / "HEAD").is_file():
-                self._program.run("init", "--quiet", "--bare", str(self.folder))
+            # Does nothing to a repository that is whole, and mends one whose making was stopped.
+            self._program.run("init", "--quiet", "--bare", "--template=", str(self.folder))
             for left in self.folder.rglob("*.lock"):  # of a fetch that was killed; we are alone
                 left.unlink(missing_ok=True)
             retried(self._fetch)
@@ -135,8 +135,10 @@ class Repository:
             if commit:
                 return commit
         raise SourceError(
-            f"{self.url}: no branch or tag {self.ref!r}" if self.ref else f"{self.url}: empty",
-            hint="mend collect.ref; empty is the default branch",
+            f"{self.url}: no branch or tag {self.ref!r}"
+            if self.ref
+            else f"{self.url}: no git repository, or one without a commit",
+            hint="check the address and collect.ref; an empty ref is the default branch",
         )
 
     def _fetch(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -21,7 +22,8 @@ _LATER = (
     "connection reset", "connection refused", "unexpected disconnect", "early eof", "empty reply",
     "error: 429", "error: 5", "rpc failed", "hung up", "closed abruptly", "recv failure",
     "broken pipe",
-    "transfer closed", "invalid index-pack", "bad pack",
+    "transfer closed", "expected flush", "protocol error", "bad line length",
+    "invalid index-pack", "bad pack",
 )  # fmt: skip
 """What git says when waiting may help."""
 
@@ -123,7 +125,7 @@ class Git:
         if "terminal prompts disabled" in said or "Authentication failed" in said:
             text = "asks for a user and a password, or there is no such repository"
             hint = "clone it yourself and give the folder as collect.path"
-        elif "redirect" in said.lower():
+        elif re.search("redirect|error: 30[12378]", said):
             hint = "give the address it redirects to"
         elif not later:
             hint = "check the address"

@@ -29,6 +29,9 @@ _GUTTER = (
 )
 
 
+_ANCHORS = "//*[self::h1 or self::h2 or self::h3 or self::h4 or self::h5 or self::h6]//a"
+
+
 @dataclass(frozen=True)
 class Extract:
     """What an HTML page holds."""
@@ -52,6 +55,10 @@ def extract(data: bytes | str, url: str) -> Extract:
     if tree.xpath("//input[translate(@type, 'PASWORD', 'pasword') = 'password']"):
         return Extract("login", title)
     scripts = bool(tree.xpath("//script"))
+    _label_tabs(tree)
+    for node in [*tree.iter("button"), *tree.xpath(_ANCHORS)]:
+        if node.getparent() is not None and (node.tag == "button" or not _said(node)):
+            node.drop_tree()
     codes = _take_code(tree)
     _escape(tree)
     text = normal(_put_code(_text(tree, url), codes).split("\n"))
@@ -85,6 +92,30 @@ def _is_utf8(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _said(link: Any) -> str:
+    """The words of a link; none when it only marks a heading."""
+    return str(link.text_content()).strip(" \t\n\u200b\ufeff#\u00b6\u00a7\U0001f517")
+
+
+def _label_tabs(tree: Any) -> None:
+    """Write the name of each tab above what it shows."""
+    from lxml import etree
+
+    for row in tree.xpath("//*[@role='tablist']"):
+        around = row.getparent()
+        tabs = row.xpath(".//*[@role='tab']")
+        panels = around.xpath(".//*[@role='tabpanel']") if around is not None else []
+        if not tabs or len(tabs) != len(panels):
+            continue
+        for tab, panel in zip(tabs, panels, strict=True):
+            label = etree.Element("p")
+            etree.SubElement(label, "strong").text = f"{' '.join(tab.text_content().split())}:"
+            label.tail, panel.text = panel.text, None
+            panel.insert(0, label)
+            panel.attrib.pop("hidden", None)
+        row.drop_tree()
 
 
 def _take_code(tree: Any) -> list[list[str]]:
@@ -126,12 +157,28 @@ def _escape(tree: Any) -> None:
 
 
 def _text(tree: Any, url: str) -> str:
+    """The page's text as Markdown.
+
+    trafilatura gives up the structure of pages it finds short, and documentation has many of them:
+    its fallbacks are used only when there is nothing else.
+    """
+    from trafilatura.settings import use_config
+
+    config = use_config()
+    config.set("DEFAULT", "MIN_EXTRACTED_SIZE", "1")
+    config.set("DEFAULT", "MIN_OUTPUT_SIZE", "1")
+    return _extracted(tree, url, config, True) or _extracted(tree, url, config, False)
+
+
+def _extracted(tree: Any, url: str, config: Any, fast: bool) -> str:
     import trafilatura
 
     try:
         found = trafilatura.extract(
             tree,
             url=url,
+            fast=fast,
+            config=config,
             output_format="markdown",
             include_links=True,
             include_tables=True,

@@ -15,6 +15,7 @@ from opslore.sources import pages_tags
 from opslore.sources.markdown import front_matter
 from opslore.sources.pages_fences import Fences, fenced
 from opslore.sources.pages_includes import Includes, part
+from opslore.sources.pages_lines import Rows, bold, closing, dedented, indent
 from opslore.sources.pages_normal import normal
 
 DEEPEST = 12
@@ -28,7 +29,7 @@ _COLONS = re.compile(
     r"\s*:{3,}\s*\{?(?P<type>[a-z]+)?\}?\s*(?:\[(?P<title>[^\]]*)\]|(?P<more>[^{\[]*))(?:\{.*\})?"
 )
 _SNIPPET = re.compile(r"(?P<indent>\s*)-{1,}8<-{1,}\s+[\"'](?P<name>[^\"']+)[\"']\s*$")
-_BLOCK = re.compile(r"\s*-{1,}8<-{1,}\s*$")
+_BLOCK = re.compile(r"^\s*-{1,}8<-{1,}\s*$")
 _INCLUDE = re.compile(
     r"(?P<indent>\s*)(?:"
     r"\{\{[<%]\s*(?:include|readfile|md-include|include-markdown|snippet)\b(?P<hugo>.*?)[%>]\}\}"
@@ -51,6 +52,7 @@ _CODE = re.compile(
 )
 _CODE_END = re.compile(r"(?:\{\{[<%]\s*/\s*highlight|\{%-?\s*endhighlight)")
 _PRE = re.compile(r"\s*<pre\b[^<>]*>\s*(?:<code\b(?P<attributes>[^<>]*)>)?", re.IGNORECASE)
+_PRE_END = re.compile("</pre>", re.IGNORECASE)
 _HEADING = re.compile(r"(?P<open>\s{0,3}#{1,6}\s+)(?P<title>.*?)(?P<close>\s+#+)?\s*$")
 _ANCHOR = re.compile(r"\s*\{\s*#[^{}]*\}\s*$")
 _REFERENCE = re.compile(r"\{\{[<%]\s*(?:rel)?ref\s+[\"']?([^\"'\s]+)[\"']?\s*[%>]\}\}")
@@ -84,6 +86,7 @@ class _Cleaner:
     def run(self, lines: list[str], place: _Place) -> list[str]:
         """The lines with everything that is no CommonMark resolved."""
         out: list[str] = []
+        lines = Rows(lines)
         fences = Fences()
         at = 0
         while at < len(lines):
@@ -108,7 +111,7 @@ class _Cleaner:
         if place.depth >= DEEPEST:
             return lines
         labels = (*place.labels, label) if label else place.labels
-        return self.run(_dedented(lines), replace(place, labels=labels, depth=place.depth + 1))
+        return self.run(dedented(lines), replace(place, labels=labels, depth=place.depth + 1))
 
     def snippet(self, name: str, indent: str, place: _Place) -> list[str]:
         """The lines of an included file as they are, for code."""
@@ -149,8 +152,8 @@ def _include(self: _Cleaner, lines: list[str], at: int, place: _Place, out: list
     elif component and component[1] in self.partials:
         names = [self.partials[component[1]]]
     elif _BLOCK.match(line):
-        close = next((n for n in range(end, len(lines)) if _BLOCK.match(lines[n])), 0)
-        names = [name.strip() for name in lines[end:close] if name.strip()] if close else []
+        close = closing(lines, end, _BLOCK)
+        names = [name.strip() for name in lines[end : max(close, end)] if name.strip()]
         end = close + 1
     for name in names:
         out += self.page(name, place)
@@ -180,14 +183,14 @@ def _indented(self: _Cleaner, lines: list[str], at: int, place: _Place, out: lis
         return at
     deep = len(found["indent"].expandtabs(4)) + 4
     end = at + 1
-    while end < len(lines) and (not lines[end].strip() or _indent(lines[end]) >= deep):
+    while end < len(lines) and (not lines[end].strip() or indent(lines[end]) >= deep):
         end += 1
     if not any(line.strip() for line in lines[at + 1 : end]):
         return at
     label = found["title"] or str(found["type"]).split()[0].capitalize()
     inside = self.inner(lines[at + 1 : end], place, label if tab else "")
     # Boxes stand in lists too: what is inside stays part of the item.
-    out += ["", *(found["indent"] + row if row else row for row in [_bold(label), "", *inside]), ""]
+    out += ["", *(found["indent"] + row if row else row for row in [bold(label), "", *inside]), ""]
     return end
 
 
@@ -206,8 +209,8 @@ def _tab(self: _Cleaner, lines: list[str], at: int, place: _Place, out: list[str
     inside = lines[at + 1 : end]
     has_fence = any(line.lstrip().startswith(("```", "~~~")) for line in inside)
     if tab.language and not has_fence:
-        inside = fenced(_dedented(inside), tab.language)
-    out += ["", _bold(tab.label), ""] if tab.label else [""]
+        inside = fenced(dedented(inside), tab.language)
+    out += ["", bold(tab.label), ""] if tab.label else [""]
     out += [*self.inner(inside, place, tab.label), ""]
     return end + 1
 
@@ -218,7 +221,7 @@ def _box(self: _Cleaner, lines: list[str], at: int, place: _Place, out: list[str
     if not found:
         return at
     label = (found["title"] or found["more"] or "").strip() or (found["type"] or "").capitalize()
-    out += ["", _bold(label), ""] if label else [""]
+    out += ["", bold(label), ""] if label else [""]
     return at + 1
 
 
@@ -228,8 +231,8 @@ def _code(self: _Cleaner, lines: list[str], at: int, place: _Place, out: list[st
     pre = None if shortcode else _PRE.match(lines[at])
     if not (shortcode or pre):
         return at
-    stop = _CODE_END if shortcode else re.compile("</pre>", re.IGNORECASE)
-    end = next((n for n in range(at, len(lines)) if stop.search(lines[n])), -1)
+    stop = _CODE_END if shortcode else _PRE_END
+    end = closing(lines, at, stop)
     if end < 0:
         return at
     if shortcode:
@@ -251,7 +254,7 @@ def _tag(self: _Cleaner, lines: list[str], at: int, place: _Place, out: list[str
         return at
     if found := _SUMMARY.match(line):
         words = re.sub(r"<[^<>]*>", "", found[1]).strip()
-        out += ["", _bold(words), ""] if words else [""]
+        out += ["", bold(words), ""] if words else [""]
         return at + 1
     if pages_tags.closes(line) or _HTML.match(line):
         out.append("")
@@ -280,20 +283,3 @@ def _words(line: str, place: _Place) -> str:
     missing = [label for label in place.labels if label.lower() not in title.lower()]
     more = f" ({', '.join(missing)})" if missing and title else ""
     return f"{found['open'].strip()} {title}{more}"
-
-
-def _bold(label: str) -> str:
-    return f"**{label.strip().rstrip(':').replace('*', '')}:**"
-
-
-def _indent(line: str) -> int:
-    wide = line.expandtabs(4)
-    return len(wide) - len(wide.lstrip(" "))
-
-
-def _dedented(lines: list[str]) -> list[str]:
-    """The lines without the indent they all have."""
-    margin = min((_indent(line) for line in lines if line.strip()), default=0)
-    if not margin:
-        return lines
-    return [line.expandtabs(4)[margin:] if line.strip() else "" for line in lines]

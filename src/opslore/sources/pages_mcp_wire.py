@@ -74,6 +74,7 @@ class Judging(httpx2.AsyncBaseTransport):
             self.said = SourceError(f"{self.url}: {text}", hint="try again later", retryable=True)
             raise
         self.said = _status(self.url, request.method, response) or self.said
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = Bounded(response.stream)
         return response
 

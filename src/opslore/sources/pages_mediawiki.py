@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from opslore.sources.pages_fences import fenced
 from opslore.sources.pages_normal import normal
 
 DEEPEST = 20
 """Templates inside templates."""
-_BLOCK = re.compile(
-    r"<(?P<tag>syntaxhighlight|source|pre)\b(?P<attributes>[^<>]*)>(?P<code>.*?)</(?P=tag)\s*>",
-    re.DOTALL | re.IGNORECASE,
-)
+_BLOCK = re.compile(r"<(syntaxhighlight|source|pre)\b([^<>]*)>", re.IGNORECASE)
+_REF = re.compile(r"<(ref)\b([^<>]*)(?<!/)>", re.IGNORECASE)
+_COMMENT = re.compile(r"<(!)(--)")
+_ENDS = {
+    name: re.compile(f"</{name}\\s{{0,9}}>", re.IGNORECASE)
+    for name in ("syntaxhighlight", "source", "pre", "ref")
+} | {"!": re.compile("-->")}
 _LANG = re.compile(r"lang\s*=\s*[\"']?([\w+#-]+)")
 _TOKEN = "opslorecode{}endofcode"
 _FOUND = re.compile(r"opslorecode(\d+)endofcode")
 _HEADING = re.compile(r"\s*(={1,6})\s*(.+?)\s*\1\s*$")
 _ITEM = re.compile(r"([*#:;]+)\s*(.*)$")
 _GONE = re.compile(
-    r"<!--.*?-->|<ref\b[^<>]*/>|<ref\b[^<>]*>.*?</ref\s*>|<references\s*/?>|__[A-Z]{3,20}__"
+    r"<ref\b[^<>]*/>|<references\s*/?>|__[A-Z]{3,20}__"
     r"|</?(?:noinclude|includeonly|onlyinclude|nowiki|div|span|center|small|big|br|u|s)\b[^<>]*>",
     re.DOTALL | re.IGNORECASE,
 )
@@ -41,13 +44,15 @@ def clean(text: str) -> str:
     """A page as CommonMark; never raises on any text."""
     codes: list[list[str]] = []
 
-    def take(found: re.Match[str]) -> str:
-        language = _LANG.search(found["attributes"])
-        rows = html.unescape(found["code"]).strip("\n").split("\n")
+    def take(attributes: str, code: str) -> str:
+        language = _LANG.search(attributes)
+        rows = html.unescape(code).strip("\n").split("\n")
         codes.append(fenced(rows, language[1].lower() if language else ""))
         return f"\n{_TOKEN.format(len(codes) - 1)}\n"
 
-    text = _templates(_GONE.sub("", _BLOCK.sub(take, text)))
+    text = _replaced(text, _BLOCK, take)
+    text = _replaced(text, _COMMENT, lambda *_: "")
+    text = _templates(_GONE.sub("", _replaced(text, _REF, lambda *_: "")))
     out: list[str] = []
     for line in _lines(text.split("\n")):
         found = _FOUND.fullmatch(line.strip())
@@ -58,13 +63,37 @@ def clean(text: str) -> str:
     return normal(out)
 
 
+def _replaced(text: str, begins: re.Pattern[str], made: Callable[[str, str], str]) -> str:
+    """Text with every tag and what it holds replaced; a tag that never closes stays.
+
+    Args:
+        text: the page.
+        begins: the opening tag: its name and its attributes.
+        made: from the attributes and what the tag holds to what stands there instead.
+    """
+    out: list[str] = []
+    at = 0
+    never: set[str] = set()
+    for found in begins.finditer(text):
+        name = found[1].lower()
+        if found.start() < at or name in never:
+            continue
+        ends = _ENDS[name].search(text, found.end())
+        if ends is None:
+            never.add(name)
+            continue
+        out += [text[at : found.start()], made(found[2], text[found.end() : ends.start()])]
+        at = ends.end()
+    return "".join([*out, text[at:]])
+
+
 def _templates(text: str) -> str:
     """Without templates; the words of a note stay."""
 
     def words(found: re.Match[str]) -> str:
         name = found["name"].strip().lower()
         said = [part for part in found["more"].split("|")[1:] if "=" not in part.split(" ")[0]]
-        return f"\n**{name.capitalize()}:** {said[-1]}\n" if name in _BOXES and said else ""
+        return f"\n'''{name.capitalize()}:''' {said[-1]}\n" if name in _BOXES and said else ""
 
     for _ in range(DEEPEST):
         text, count = _TEMPLATE.subn(words, text)

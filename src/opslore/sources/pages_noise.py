@@ -21,7 +21,7 @@ _CHANGES = re.compile(
     r"change.?s|change.?logs?|history|release.?notes|releases|news", re.IGNORECASE
 )
 _ENTRY = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+|\s*\|")
-_LINK = re.compile(r"!?\[([^\]\n]*)\](?:\([^()\n]*\)|\[[^\]\n]*\])")
+_LINK = re.compile(r"!?\[([^\[\]\n]*)\](?:\([^()\n]*\)|\[[^\]\n]*\])")
 _DEFINITION = re.compile(r"\s*\[[^\]\n]+\]:\s")
 FEWEST = 5
 """Entries that make a list."""

@@ -48,7 +48,7 @@ def addresses(start: str, robots: Robots, getter: Getter) -> Addresses:
         seen.add(url)
         if len(seen) > MAX_MAPS:
             raise SourceError(f"{start}: more than {MAX_MAPS} sitemaps", hint="name one of them")
-        maps, pages = _read(url, getter)
+        maps, pages = read(url, _fetched(url, getter))
         # A sitemap names sitemaps of its own site only.
         waiting += [inner for inner in maps if same_site(inner, start)]
         found.update(dict.fromkeys(pages))
@@ -71,15 +71,23 @@ def same_site(url: str, other: str) -> bool:
     return same and names[0] == names[1] and one.scheme == two.scheme
 
 
-def _read(url: str, getter: Getter) -> tuple[list[str], list[str]]:
-    """The sitemaps and the pages that one sitemap names."""
+def _fetched(url: str, getter: Getter) -> bytes:
     answer = getter.get(url)
     if answer.status != 200:
         raise SourceError(
             f"{url}: the server answered {answer.status}",
             hint="give the address of the site's sitemap, or of its git repository",
         )
-    data = _unpacked(url, answer.body)
+    return answer.body
+
+
+def read(url: str, data: bytes) -> tuple[list[str], list[str]]:
+    """The sitemaps and the pages that one sitemap names.
+
+    Raises:
+        SourceError: it is none, or not whole.
+    """
+    data = _unpacked(url, data)
     if b"<!DOCTYPE" in data[:4096].upper() or b"<!ENTITY" in data.upper():
         what = "an HTML page" if b"<html" in data[:4096].lower() else "a document type"
         raise SourceError(f"{url}: {what} where a sitemap was expected", hint="check the address")
