@@ -37,6 +37,8 @@ def correct(
     if from_ask:
         question, answer = _asked(), answer or question
     elif answer in ("", "-"):
+        if sys.stdin.isatty():
+            console.tell("write the right answer; Ctrl-D ends it")
         answer = sys.stdin.read()
     older = corrections.add(path, question, answer, approved.who())
     notes = _notes(settings, answer)

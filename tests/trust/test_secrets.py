@@ -92,6 +92,8 @@ kubectl create secret generic db --from-literal=password=<password>
 https://user:<password>@host/ http://localhost:8080/@x
 git@github.com:linkerd/linkerd2.git ssh://git@host.acme.io/x getty@tty1.service user@1000.service
 10.0.0.1 127.0.0.1 0.0.0.0 192.168.1.1 172.16.0.0/12 192.0.2.7 203.0.113.9 255.255.255.0 8.8.8.8
+brotlicffi>=1.2.0.0 nvidia-cublas==13.1.1.3 typing-extensions >= 4.10.0.2
+TWILIO_API_KEY=SK00000000000000000000000000000000 token: xoxb-local-test
 169.254.169.254 ::1 fe80::1 2001:db8::1 v1.22.33.44 build 7.8.9.10 12:34:56 00:1a:2b:3c:4d:5e
 2023-10-05T12:00:00+0000 +100 -5 1-800 (200) 404 500-502 10000000000 alice@example.com x@2x.png
 """
@@ -124,6 +126,7 @@ def test_what_only_looks_like_one_is_left() -> None:
         ("mail jane.doe+x@acme-corp.co.uk, please", "mail <EMAIL>, please"),
         ("from 54.12.33.9:443 to 10.0.0.1", "from <IP>:443 to 10.0.0.1"),
         ("http://54.12.33.9/x", "http://<IP>/x"),
+        ("ip.addr==54.12.33.9 || ip.src == 54.12.33.9", "ip.addr==<IP> || ip.src == <IP>"),
         ("at 2a01:4f8:c17:b8f::2 now", "at <IP> now"),
         ("call +49 170 1234567 or (415) 555-2671", "call <PHONE> or <PHONE>"),
         ("+1 415-555-2671, 415-555-2671", "<PHONE>, <PHONE>"),

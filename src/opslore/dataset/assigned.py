@@ -80,7 +80,7 @@ _PLACE = re.compile(
 )
 _HARD = re.compile(
     r"^(?:true|false|null|none|nil|yes|no|string|bytes|int|boolean|object|required|optional)$"
-    r"|^[<{\[($%*@&`]|^\\?\$|[{<].*[>}]|\.\.\.|…|^(?:x|\*|\.|-|_|\?|#)+$|x{4,}|\*{3,}|redacted"
+    r"|^[<{\[($%*@&`]|^\\?\$|[{<].*[>}]|\.\.\.|…|^(?:x|\*|\.|-|_|\?|#)+$|x{4,}|0{8,}|\*{3,}|redacted"
     r"|change[_-]?me|placeholder|^(?:your|my|some|insert|replace|the)[-_ ]|example|dummy"
     r"|^(?:password|passwd|secret|token|apikey|api-key|username|value|foo|bar|foobar|test)$",
     re.I,

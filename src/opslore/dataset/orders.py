@@ -27,6 +27,7 @@ class _Patterns:
     others_hint: re.Pattern[str]
     markers: re.Pattern[str]
     alike: dict[int, str]
+    verbs: tuple[str, ...]
 
 
 def found(text: str) -> str:
@@ -40,7 +41,9 @@ def found(text: str) -> str:
         folded = unicodedata.normalize("NFKC", text).lower()
         # A letter with an accent becomes the letter and a sign, which is dropped below.
         latin = unicodedata.normalize("NFKD", folded).translate(known.alike)
-    if other := _near(known.others_hint, known.others, folded):
+    # Most text is ASCII without any of these verbs, and a plain search for a few words is fast.
+    foreign = not text.isascii() or any(verb in folded for verb in known.verbs)
+    if foreign and (other := _near(known.others_hint, known.others, folded)):
         return f"an order to a model ({' '.join(other.split())[:60]})"
     squashed = latin.encode("ascii", "ignore").translate(_SIGNS).translate(None, _DROP)
     if said := _near(known.hints, known.english, squashed):
@@ -77,6 +80,7 @@ def _patterns() -> _Patterns:
         others_hint=re.compile(given["others_hint"]),
         markers=re.compile("|".join(given["markers"])),
         alike=str.maketrans(given["alike"]),
+        verbs=tuple(given["verbs"]),
     )
 
 

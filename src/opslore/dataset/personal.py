@@ -31,7 +31,9 @@ _V4 = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}")
 _V4_BEFORE = re.compile(r"[\w.:-]$|(?<!/)/$")
 _V4_BEHIND = re.compile(r"[\w-]|\.\d")
 _VERSION = re.compile(
-    r"(?:\bv(?:er(?:sion)?s?)?\.?|release|tag|chart|build|schema)[\s:=\"'`]*$", re.I
+    r"(?:\bv(?:er(?:sion)?s?)?\.?|release|tag|chart|build|schema)[\s:=\"'`]*$"
+    r"|[<>~]=\s*$|(?<!addr)(?<!src)(?<!dst)(?<!host)(?<!ip)(?<! )==$|\bv\d+ to $",
+    re.I,
 )
 _V6 = re.compile(r"[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])")
 _RESOLVERS = frozenset({

@@ -48,7 +48,7 @@ _OWN: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("GitHub", "API_TOKEN", ("github_pat_", "gho_", "ghp_", "ghs_", "ghu_", "ghr_"),
      r"\bgithub_pat_[A-Za-z0-9_]{22,}|\bgh[pousr]_[A-Za-z0-9]{30,}"),
     ("Slack", "API_TOKEN", ("xox", "xapp-"),
-     r"\bxox[a-z](?:[.-][A-Za-z0-9.]+){2,}|\bxapp-\d-[A-Za-z0-9-]{20,}"),
+     r"\bxox[a-z](?:\.xox[a-z])?-\d[A-Za-z0-9-]{8,}|\bxapp-\d-[A-Za-z0-9-]{20,}"),
     ("webhooks", "API_TOKEN", ("hooks.slack.com", "/api/webhooks", "webhook.office.com"),
      r"https://(?:hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]{20,}"
      r"|discord(?:app)?\.com/api/webhooks/\d+/[\w-]{20,}"
