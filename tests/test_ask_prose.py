@@ -15,7 +15,7 @@ from ollama_world import VERSIONS, one_thread, staged  # noqa: F401
 from test_ask import parrot
 from tiny_models import CHATML
 
-from opslore import answer_prose, cli, cli_prose, compare, contents, steps, store
+from opslore import answer_prose, cli, cli_prose, compare, config, contents, steps, store
 from opslore.answer_prose import Prose, mentioned
 from opslore.bundle import modelfile
 from opslore.cards import Adapter, Bundle
@@ -115,6 +115,19 @@ def test_an_answer_repaints_no_terminal_and_hides_no_link(
     assert "\x1b" not in out
     assert "https://evil.example/x" in out
     assert out.index("WARNING: the answer has a destructive command: rm -rf /") < out.index("docs")
+
+
+def test_the_first_agent_file_of_answers_loads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "expert.yaml"
+    assert cli.main(["init", str(path), "--task", "answers"]) == 0
+    assert "your documentation" in capsys.readouterr().out
+    made = config.load(path)
+    assert (made.name, made.prepare.task, made.collect[0].kind) == ("expert", "answers", "docs")
+    assert made.prepare.model_copy(update={"task": "commands"}) == config.Prepare()
+    assert cli.main(["init", str(tmp_path / "b.yaml"), "--task", "poems"]) == 2
+    assert not (tmp_path / "b.yaml").exists()
 
 
 class TestOllama:

@@ -33,17 +33,21 @@ SHORT = 12
 
 def init(
     path: Annotated[Path, typer.Argument(help="The agent file to write.")] = Path("agent.yaml"),
+    task: Annotated[str, typer.Option(help="commands, or answers in prose.")] = "commands",
     as_json: Json = False,
 ) -> None:
     """Write an agent file that explains every key."""
     from opslore import starter
 
-    starter.write(path)
+    if task not in ("commands", "answers"):
+        raise ConfigError(f"--task {task}: there are commands, answers")
+    starter.write(path, task)
     if as_json:
         console.say(json.dumps({"path": str(path)}))
         return
     file = shlex.quote(str(path))
-    console.say(f"wrote {path}: set collect[].path to your runbook, then: opslore doctor {file}")
+    what = "runbook" if task == "commands" else "documentation"
+    console.say(f"wrote {path}: set collect[].path to your {what}, then: opslore doctor {file}")
 
 
 def doctor(agent: AgentFile, as_json: Json = False) -> None:
