@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from dataset import prose_world as world
 
-from opslore import files, steps, store
+from opslore import cli, files, steps, store
 from opslore.cards import Corpus, Dataset, Document, Dropped, Example, Span, Turn
 from opslore.config import Agent, Prepare
 from opslore.dataset import admit, answers, near
@@ -292,6 +292,32 @@ def test_the_step_makes_it_once_and_anew_after_a_decision(
     again = steps.prepare(agent, corpus)
     assert again.id != card.id
     assert [table.kept for table in again.sources] == [card.sources[0].kept, 1]
+
+
+def test_prepare_prints_a_table_per_source_and_gives_it_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        [("human", "Why does the part not start?"), ("gpt", thread(1).turns[1].text)],
+        [("human", "And what about the other part?"), ("gpt", "+1")],
+    ]
+    said = [{"conversations": [{"from": w, "value": t} for w, t in row]} for row in rows]
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
+    (tmp_path / "agent.yaml").write_text(
+        "name: prose\ncollect: [{kind: archive, path: chats.jsonl, trust: T2}]\n"
+        "prepare: {task: answers, test: 0, valid: 0}\n"
+    )
+    assert cli.main(["collect", "agent.yaml"]) == 0
+    capsys.readouterr()
+    assert cli.main(["prepare", "agent.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "archive chats.jsonl" in out
+    assert "dropped: no answer" in out
+    assert "sources.json" in out
+    assert cli.main(["prepare", "agent.yaml", "--json"]) == 0
+    [table] = json.loads(capsys.readouterr().out)["sources"]
+    assert (table["candidates"], table["kept"], table["dropped"]) == (2, 1, {"no answer": 1})
 
 
 def test_prose_beside_a_runbook_does_not_disturb_commands(
