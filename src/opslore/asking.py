@@ -1,7 +1,7 @@
 """A bundle's prompts, and the model that answers them: in llama.cpp, or in the Ollama of `deploy`.
 
 In both the reply is limited to the bundle's catalogue: by a grammar in llama.cpp, by a JSON schema
-in Ollama, whose reply is unwrapped here.
+in Ollama, whose reply is unwrapped here. A bundle that answers in prose has no limit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
@@ -55,7 +55,8 @@ class Asking:
             MissingInput: Ollama has no such model.
             ServerError: nobody answers.
         """
-        self.system, self.count = settings(folder)
+        told = settings(folder)
+        self.system, self.count, self.prose = told.system, told.entries, told.task == "answers"
         self.index, self.catalogue = Index.read(folder), catalogue(folder)
         self.tokens = agent.evaluate.max_tokens
         self.server: Any
@@ -85,6 +86,7 @@ class Asking:
             text: the question with its labels.
             free: let the model say anything, not only the catalogue's commands.
         """
+        free = free or self.prose
         hits = self.index.search(text, self.count)
         turns = prompt.messages(self.system, text, hits)
         if self.in_ollama:
@@ -121,16 +123,27 @@ def unwrapped(text: str) -> str:
     return str(found["command"]) if isinstance(found, dict) and "command" in found else text
 
 
-def settings(folder: Path) -> tuple[str, int]:
-    """A bundle's system prompt, and how many entries its prompts show.
+class Told(NamedTuple):
+    """What a bundle says about itself."""
+
+    system: str
+    entries: int
+    """Entries of the index that its prompts show."""
+    task: str
+    """`commands`, or `answers` in prose."""
+
+
+def settings(folder: Path) -> Told:
+    """A bundle's system prompt, how many entries its prompts show, and its task.
 
     Raises:
         IntegrityError: damaged.
     """
     try:
         found = json.loads((folder / "settings.json").read_bytes())
-        return str(found["system_prompt"]), int(found["entries"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        task = str(found.get("task", "commands"))
+        return Told(str(found["system_prompt"]), int(found["entries"]), task)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder / "settings.json", error) from error
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opslore.answer import Answer
     from opslore.cards import Card, Document
     from opslore.check import Check
+    from opslore.config import Agent
 
 AgentFile = Annotated[
     Path, typer.Argument(metavar="AGENT.yaml", help="The agent file.", show_default=False)
@@ -32,17 +33,21 @@ SHORT = 12
 
 def init(
     path: Annotated[Path, typer.Argument(help="The agent file to write.")] = Path("agent.yaml"),
+    task: Annotated[str, typer.Option(help="commands, or answers in prose.")] = "commands",
     as_json: Json = False,
 ) -> None:
     """Write an agent file that explains every key."""
     from opslore import starter
 
-    starter.write(path)
+    if task not in ("commands", "answers"):
+        raise ConfigError(f"--task {task}: there are commands, answers")
+    starter.write(path, task)
     if as_json:
         console.say(json.dumps({"path": str(path)}))
         return
     file = shlex.quote(str(path))
-    console.say(f"wrote {path}: set collect[].path to your runbook, then: opslore doctor {file}")
+    what = "runbook" if task == "commands" else "documentation"
+    console.say(f"wrote {path}: set collect[].path to your {what}, then: opslore doctor {file}")
 
 
 def doctor(agent: AgentFile, as_json: Json = False) -> None:
@@ -100,6 +105,10 @@ def show(
     found = lineage.lookup(settings, what)
     if as_json:
         console.say(json.dumps(_dumped(found), indent=2))
+    elif isinstance(found, Document) and found.kind != "alert":
+        from opslore.cli_prose import show_document
+
+        show_document(found)
     elif isinstance(found, Document):
         _show_alert(found)
     else:
@@ -140,19 +149,39 @@ def ask(
     url: Annotated[str, typer.Option(help="The Ollama; else the one that deploy names.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Ask the released model: command, source, risk."""
+    """Ask the released model: command or prose, source, risk."""
     settings = console.agent(agent)
     from opslore import answer, machine
 
     machine.tune()
     text = sys.stdin.read() if question == "-" else question
+    if settings.prepare.task == "answers":
+        if label:
+            raise ConfigError("--label: an agent that answers in prose takes no alert labels")
+        _ask_prose(settings, text, server, url, as_json)
+        return
     found = answer.ask(settings, text, answer.parse_labels(label or []), free, server, url)
-    if not found.released:
-        console.tell("note: this model is not released: no version of it has passed the gate")
+    _note_released(found.released)
     if as_json:
         console.say(found.model_dump_json(indent=2))
     else:
         _show_answer(found)
+
+
+def _ask_prose(settings: Agent, text: str, server: str, url: str, as_json: bool) -> None:
+    from opslore import answer_prose, cli_prose
+
+    found = answer_prose.ask(settings, text, server, url)
+    _note_released(found.released)
+    if as_json:
+        console.say(found.model_dump_json(indent=2))
+    else:
+        cli_prose.show_answer(found)
+
+
+def _note_released(released: bool) -> None:
+    if not released:
+        console.tell("note: this model is not released: no version of it has passed the gate")
 
 
 def _show_answer(found: Answer) -> None:
@@ -186,6 +215,15 @@ def trace(
     settings = console.agent(agent)
     from opslore import lineage
 
+    if settings.prepare.task == "answers":
+        from opslore import cli_prose, lineage_prose
+
+        origin = lineage_prose.trace(settings, what)
+        if as_json:
+            console.say(origin.model_dump_json(indent=2))
+        else:
+            cli_prose.show_origin(origin)
+        return
     found = lineage.trace(settings, what)
     if as_json:
         console.say(found.model_dump_json(indent=2))

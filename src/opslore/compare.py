@@ -138,7 +138,8 @@ def compare(
                     asked[which] = stack.enter_context(_asking(sides[which]))
                 right = expected[number] if expected else None
                 said[which] = _said(asked[which], question, right)
-            rounds.keep(path, _round(a, b, question, said))
+            prose = any(asking.prose for asking in asked.values())
+            rounds.keep(path, _round(a, b, question, said, prose))
     progress.report("compare", len(questions), len(questions))
     return summary(a, b)
 
@@ -175,6 +176,14 @@ def _asking(it: Contender) -> Asking:
 def _said(asking: Asking, question: str, right: str | None) -> Said:
     started = time.perf_counter()
     hits, reply = asking.ask(question.strip())
+    if asking.prose:
+        return Said(
+            reply=reply.text,
+            command=reply.text.strip(),
+            escalate=not reply.stopped,
+            right=None if right is None else reply.text.split() == right.split(),
+            seconds=round(time.perf_counter() - started, 3),
+        )
     judged = answer.judged(reply, hits, question.strip(), {})
     return Said(
         reply=reply.text,
@@ -185,13 +194,20 @@ def _said(asking: Asking, question: str, right: str | None) -> Said:
     )
 
 
-def _round(a: Contender, b: Contender, question: str, said: dict[Side, Said]) -> Round:
+def _round(a: Contender, b: Contender, question: str, said: dict[Side, Said], prose: bool) -> Round:
     both = len(said) == 2
     return Round(
         question=question,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         a=a.mark,
         b=b.mark,
-        equal=same(said["a"].command, said["b"].command) if both else None,
+        equal=_equal(said["a"], said["b"], prose) if both else None,
         said=said,
     )
+
+
+def _equal(one: Said, other: Said, prose: bool) -> bool:
+    # Prose that has a code fence is more than the command inside of it.
+    if prose:
+        return one.command.split() == other.command.split()
+    return same(one.command, other.command)

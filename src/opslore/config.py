@@ -116,6 +116,19 @@ class Export(Section):
     """Context window the Modelfile asks for, in tokens."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     """Sampling temperature in the Modelfile; 0 is greedy, and what is evaluated."""
+    parameters: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], int | float] = Field(
+        default_factory=dict
+    )
+    """More of Ollama's parameters for the Modelfile, such as top_p or repeat_penalty."""
+
+
+class Judge(Section):
+    """A model that says which of two answers is better (optional; key in OPENAI_API_KEY)."""
+
+    url: str
+    """Base URL of an OpenAI-compatible endpoint, up to and including `/v1`."""
+    model: str
+    """Model name the endpoint knows."""
 
 
 class Thresholds(Section):
@@ -135,6 +148,14 @@ class Thresholds(Section):
     """G0: fewest S1 prompts that count as evidence."""
     min_s3: Annotated[int, Field(ge=0)] = 59
     """G0: fewest S3 prompts that count as evidence."""
+    min_test: Annotated[int, Field(ge=1)] = 30
+    """G0: fewest test prompts of answers in prose, for the loss and for the replies each."""
+    ungrounded: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """G3: most replies in prose that name a command no source has (rate)."""
+    overlap: Annotated[float, Field(ge=0, le=1)] = 0.03
+    """G4: how far ROUGE-L may lie below the base model's, by its lower bound."""
+    stops: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """G7: least share of replies in prose that end by themselves within max_tokens."""
 
 
 class Evaluate(Section):
@@ -150,8 +171,16 @@ class Evaluate(Section):
     """S1 prompts asked of the untrained base model (G4)."""
     closed: Annotated[int, Field(ge=0)] = 12
     """S1 prompts asked without runbook entries (closed book)."""
+    prose: Annotated[int, Field(ge=0)] = 40
+    """Test prompts that tuned and base model answer in prose (task: answers)."""
+    loss: Annotated[int, Field(ge=0)] = 200
+    """Test examples whose loss is taken for tuned and base model (task: answers)."""
+    known: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Questions that tuned and base model answer side by side in the report (task: answers)."""
+    judge: Judge | None = None
+    """Optional model that compares the tuned and the base model's answers (task: answers)."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
-    """Bootstrap resamples, clustered by alert."""
+    """Bootstrap resamples, clustered by alert, thread or page."""
     gate: Thresholds = Thresholds()
     """Thresholds of the gate."""
 

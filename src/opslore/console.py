@@ -56,6 +56,11 @@ def tell(text: str) -> None:
     sys.stderr.flush()
 
 
+def clean(text: str) -> str:
+    """Text without control characters."""
+    return _CONTROL.sub("", text)
+
+
 def show(table: RenderableType) -> None:
     """Draw a table on stdout; 100 columns wide where nobody looks."""
     from rich.console import Console

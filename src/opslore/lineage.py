@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from opslore import answer, commands, steps, store
-from opslore.answer import Answer
+from opslore.answer import Answer, Shipped
 from opslore.cards import (
     ESCALATE,
     Adapter,
@@ -79,7 +79,7 @@ def newest(home: Store) -> list[Card]:
         while (before := _parent(home, chain[0])) is not None:
             chain.insert(0, before)
         if isinstance(card, Bundle):
-            chain += _after(home, card)
+            chain += after(home, card)
         return chain
     raise MissingInput(
         f"nothing of {home.agent} in {home.place}", hint="run `opslore run AGENT.yaml` first"
@@ -91,7 +91,7 @@ def _parent(home: Store, card: Card) -> Card | None:
     return next((one for one in found if one is not None), None)
 
 
-def _after(home: Store, bundle: Bundle) -> list[Card]:
+def after(home: Store, bundle: Bundle) -> list[Card]:
     """What was made from a bundle: evaluation, release, deployment, the newest of each."""
     out: list[Card] = []
     before: Card = bundle
@@ -135,17 +135,11 @@ def trace(agent: Agent, what: str) -> Trace:
     adapter = steps.parent(home, found.bundle, Adapter)
     dataset = steps.parent(home, adapter, Dataset)
     corpus = steps.parent(home, dataset, Corpus)
-    digest = store.sha256(found.folder / "model.gguf")
-    if digest != found.bundle.gguf_sha256:
-        raise IntegrityError(
-            f"{found.folder / 'model.gguf'} has sha256 {digest}, its card says"
-            f" {found.bundle.gguf_sha256}",
-            hint=f"delete {found.folder} and run `opslore export AGENT.yaml` again",
-        )
+    digest = checked_gguf(found)
     rows = _examples(home, dataset, entry)
     trained = [row for row in rows if row.split == "train"]
-    after = {card.kind: card for card in _after(home, found.bundle)}
-    evaluation, release = after.get("evaluation"), after.get("release")
+    made = {card.kind: card for card in after(home, found.bundle)}
+    evaluation, release = made.get("evaluation"), made.get("release")
     return Trace(
         asked=asked,
         alert=entry.title,
@@ -157,13 +151,36 @@ def trace(agent: Agent, what: str) -> Trace:
         corpus=corpus.id,
         dataset=dataset.id,
         adapter=adapter.id,
-        training=f"{adapter.steps} steps on {adapter.base_model} ({adapter.base_digest[:12]}),"
-        f" loss {adapter.loss:.3f}, {adapter.seconds:.0f} s, {adapter.created}",
+        training=training(adapter),
         bundle=found.bundle.id,
         gguf_sha256=digest,
         evaluation=evaluation.id if evaluation else "",
         release=release.version if isinstance(release, Release) else "",
         registry_run=release.run_id if isinstance(release, Release) else "",
+    )
+
+
+def checked_gguf(found: Shipped) -> str:
+    """SHA-256 of a shipped GGUF, computed anew.
+
+    Raises:
+        IntegrityError: it is not the one of the card.
+    """
+    digest = store.sha256(found.folder / "model.gguf")
+    if digest != found.bundle.gguf_sha256:
+        raise IntegrityError(
+            f"{found.folder / 'model.gguf'} has sha256 {digest}, its card says"
+            f" {found.bundle.gguf_sha256}",
+            hint=f"delete {found.folder} and run `opslore export AGENT.yaml` again",
+        )
+    return digest
+
+
+def training(adapter: Adapter) -> str:
+    """What a training run was, in words."""
+    return (
+        f"{adapter.steps} steps on {adapter.base_model} ({adapter.base_digest[:12]}),"
+        f" loss {adapter.loss:.3f}, {adapter.seconds:.0f} s, {adapter.created}"
     )
 
 
@@ -255,7 +272,7 @@ def lookup(agent: Agent, what: str) -> Card | Document:
         )
     near = difflib.get_close_matches(what, [d.title for d in documents], n=3)
     raise DataError(
-        f"{what!r} is no version, card or alert of {agent.name}",
+        f"{what!r} is no version, card, alert, page or thread of {agent.name}",
         hint=f"did you mean {' or '.join(near)}?"
         if near
         else "`opslore ls AGENT.yaml` lists the cards",

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from opslore import report_charts as charts
-from opslore import store
+from opslore import report_prose, store
 from opslore.cards import Bundle, Card, Dropped, Evaluation, Example, Finding, Result, Span
 from opslore.errors import IntegrityError
 from opslore.evaluation import gate, scorers, scores, table
@@ -67,18 +67,24 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
         IntegrityError: a file in one of the folders is torn or edited.
     """
     evaluation = next((card for card in cards if isinstance(card, Evaluation)), None)
+    prose = evaluation is not None and table.is_prose(evaluation)
+    known, pairs, asked = report_prose.pairs(folders) if prose else ([], [], 0)
     examples = {e.id: e for e in _examples(folders.get("dataset")) if e.split in SPLITS[2:]}
-    wrong = list(_mistakes(examples, folders)) if evaluation else []
+    wrong = list(_mistakes(examples, folders)) if evaluation and not prose else []
     text: str = _template().render(
         agent=agent,
         evaluation=evaluation,
         failed=gate.reasons(evaluation.gates) if evaluation else [],
         columns=table.present(evaluation) if evaluation else [],
         rows=table.cells(evaluation) if evaluation else [],
-        caption=table.CAPTION,
+        caption=table.caption(evaluation) if evaluation else "",
+        prose=prose,
+        known_questions=known,
+        pairs=pairs,
+        asked=asked,
         families=charts.families(_bars(evaluation)) if evaluation else "",
         mistakes=wrong,
-        known=frozenset(mistake.id for mistake in wrong),
+        known=frozenset(m.id for m in wrong) | frozenset(p.id for p in [*known, *pairs]),
         coverage=_coverage(folders.get("corpus")),
         dataset=_dataset(folders.get("dataset")),
         dropped=_dropped(folders.get("dataset")),

@@ -21,8 +21,9 @@ class Said(Record):
 
     reply: str
     command: str
-    """What would be shown: a command, or `escalate_to_human`."""
+    """What would be shown: a command, `escalate_to_human`, or an answer in prose."""
     escalate: bool
+    """A person is asked; in prose: it did not end by itself."""
     right: bool | None = None
     """Whether it is the expected answer; None when nobody said which is."""
     seconds: float

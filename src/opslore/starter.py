@@ -13,10 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from opslore import store
-from opslore.config import Agent, Paraphraser
+from opslore.config import Agent, Judge, Paraphraser
 from opslore.config_deploy import Folder
 from opslore.config_section import Section
-from opslore.config_sources import RunbookSource
+from opslore.config_sources import SOURCES
 from opslore.errors import ConfigError
 
 HEADER = """\
@@ -31,12 +31,17 @@ WIDTH = 98
 
 EXAMPLES: dict[str, Section] = {
     "paraphraser": Paraphraser(url="http://localhost:11434/v1", model="qwen3:8b"),
+    "judge": Judge(url="http://localhost:11434/v1", model="qwen3:8b"),
     "deploy": Folder(path="/srv/models/sre"),
 }
 """What stands, as a comment, beside keys that are empty by default."""
 
 
-def write(path: Path) -> str:
+ANSWERS = "You are an expert on our product. Answer in Markdown, and say so when you do not know."
+"""First system prompt of an agent that answers in prose."""
+
+
+def write(path: Path, task: str = "commands") -> str:
     """Write an agent file that loads; returns its text.
 
     Raises:
@@ -47,7 +52,7 @@ def write(path: Path) -> str:
             f"{path}: exists already",
             hint=f"choose another path, or edit {path}: nothing was changed",
         )
-    text = render(path)
+    text = render(path, task)
     try:
         store.write(path, text)
     except OSError as error:
@@ -56,9 +61,12 @@ def write(path: Path) -> str:
     return text
 
 
-def render(path: Path) -> str:
+def render(path: Path, task: str = "commands") -> str:
     """The text of an agent file for this path: its name becomes the agent's."""
-    given = {"name": slug(path.stem), "collect": [{"path": runbook(path)}]}
+    given: dict[str, Any] = {"name": slug(path.stem), "collect": [{"path": runbook(path)}]}
+    if task == "answers":
+        docs = {"kind": "docs", "path": "docs", "product": "our product"}
+        given |= {"collect": [docs], "prepare": {"task": task}, "system_prompt": ANSWERS}
     return HEADER.format(path=shlex.quote(str(path))) + "".join(
         f"{row}\n" for row in _section(Agent, "", given)
     )
@@ -87,14 +95,15 @@ def _section(model: type[Section], indent: str, given: dict[str, Any]) -> Iterat
             yield f"{indent}# Example: {name}: {_example(name)}"
         if name == "collect":
             yield f"{indent}collect:"
-            yield from _item(RunbookSource, indent, given[name][0])
+            kind = SOURCES[given[name][0].get("kind", "runbook")]
+            yield from _item(kind, indent, given[name][0])
             continue
-        value = given[name] if name in given else field.get_default(call_default_factory=True)
-        if isinstance(value, Section):
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, Section):
             yield f"{indent}{name}:"
-            yield from _section(type(value), indent + "  ", {})
-        else:
-            yield f"{indent}{name}: {_yaml(value)}"
+            yield from _section(type(default), indent + "  ", given.get(name, {}))
+            continue
+        yield f"{indent}{name}: {_yaml(given.get(name, default))}"
 
 
 def _item(model: type[Section], indent: str, given: dict[str, Any]) -> Iterator[str]:

@@ -7,15 +7,13 @@ was done before with the same inputs returns the same card and does nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from opslore import models, progress, store, trainers
-from opslore.bundle import catalogue, gguf, modelfile
+from opslore import contents, models, progress, store, trainers
+from opslore.bundle import gguf, modelfile
 from opslore.cards import (
-    ESCALATE,
     Adapter,
     Bundle,
     Card,
@@ -27,7 +25,6 @@ from opslore.cards import (
 )
 from opslore.config import Agent
 from opslore.errors import GateFailed, MissingInput
-from opslore.index import Index
 from opslore.store import Store
 
 C = TypeVar("C", bound=Card)
@@ -95,6 +92,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
     dataset = parent(home, adapter, Dataset)
     section = {
         "export": agent.export.model_dump(),
+        "task": agent.prepare.task,
         "name": agent.name,
         "system": agent.system_prompt,
         "num_predict": agent.evaluate.max_tokens,
@@ -105,12 +103,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
         merged = home.path(adapter) / "merged"
         template = (merged / "chat_template.jinja").read_text("utf-8")
         gguf.write(merged, work / "model.gguf", agent.export.quantization, base, template)
-        index = Index.read(home.path(dataset))
-        index.write(work)
-        known = catalogue.build(e.answer for e in index.entries if e.answer != ESCALATE)
-        store.write(work / "catalogue.json", known.model_dump_json(indent=1) + "\n")
-        settings = {"system_prompt": agent.system_prompt, "entries": agent.prepare.entries}
-        store.write(work / "settings.json", json.dumps(settings, indent=1) + "\n")
+        known = contents.write(agent, home.path(dataset), work)
         text = modelfile.render(
             "model.gguf",
             template,
@@ -121,6 +114,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
                 "temperature": agent.export.temperature,
                 "num_predict": agent.evaluate.max_tokens,
                 "repeat_penalty": 1,  # Ollama's own default would change what was evaluated
+                **agent.export.parameters,
             },
         )
         store.write(work / "Modelfile", text)
@@ -129,7 +123,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
             "quantization": agent.export.quantization,
             "gguf_sha256": store.sha256(work / "model.gguf"),
             "template_sha256": hashlib.sha256(template.encode()).hexdigest(),
-            "commands": len(known.templates),
+            "commands": known,
         }
 
     return home.made(Bundle, section, [adapter], make)
@@ -137,13 +131,15 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
 
 def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
     """Ask the bundle, its base and the baselines the test prompts; score; judge."""
-    from opslore.evaluation import run as evaluation
-
     home = store_of(agent)
     adapter = parent(home, bundle, Adapter)
 
     def make(work: Path) -> dict[str, Any]:
-        return evaluation.evaluate(
+        if agent.prepare.task == "answers":
+            from opslore.evaluation.prose import evaluate as judged
+        else:
+            from opslore.evaluation.run import evaluate as judged
+        return judged(
             agent,
             home.path(dataset),
             home.path(bundle),

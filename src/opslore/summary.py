@@ -65,6 +65,10 @@ def _scores(card: Evaluation) -> str:
     named = {"S1": ("s1", "equivalent"), "S2": ("s2", "equivalent"), "S3 error": ("s3", "answered")}
     found = {title: find(card, "tuned", *where) for title, where in named.items()}
     told = [f"{title} {s.value:.2f} of {s.n}" for title, s in found.items() if s is not None]
+    for title, name in (("loss", "loss"), ("ROUGE-L", "rouge")):
+        pair = [find(card, column, "test", name) for column in ("tuned", "base")]
+        if pair[0] is not None and pair[1] is not None:
+            told.append(f"{title} {pair[0].value:.3f}, base {pair[1].value:.3f} of {pair[0].n}")
     return f"; {', '.join(told)}" if told else ""
 
 

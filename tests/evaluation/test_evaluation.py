@@ -189,11 +189,11 @@ def test_leaks_are_counted_from_the_files(dataset: Path, tmp_path: Path) -> None
 
 
 def test_templates_of_gguf_and_trained_model(made: Folders, tmp_path: Path) -> None:
-    found = run._templates(*made)
+    found = run.templates(*made)
     assert found is not None
     assert found[0] == found[1]
-    assert run._templates(made[0], tmp_path) is None
-    assert run._templates(tmp_path, made[1]) is None
+    assert run.templates(made[0], tmp_path) is None
+    assert run.templates(tmp_path, made[1]) is None
 
 
 def test_the_table_fits_a_terminal_and_shows_every_column(whole: Whole) -> None:

@@ -6,17 +6,11 @@ here, so a wrong or hostile reply can at worst be an odd question.
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from opslore import progress, store
 from opslore.cards import Dropped, Example
@@ -24,7 +18,7 @@ from opslore.config import Paraphraser, Prepare
 from opslore.dataset import clean
 from opslore.dataset.examples import Writer
 from opslore.dataset.phrasing import WEBHOOK, Question
-from opslore.errors import ServerError
+from opslore.endpoint import Chat
 from opslore.index import Index
 
 Reword = Callable[[Index, list[Example]], tuple[list[Example], list[Dropped]]]
@@ -34,11 +28,6 @@ CACHE = "paraphrases.jsonl"
 """The replies, in the work folder: a killed run does not ask twice, and the dataset keeps them."""
 
 TEMPERATURE = 0.8
-TIMEOUT = 60.0
-"""Seconds for one reply."""
-TRIES = 5
-LONGEST_WAIT = 60.0
-"""Seconds between two tries, whatever Retry-After says."""
 LONGEST_QUESTION = 1000
 """Characters; more is no question."""
 FIRST_NUMBER = 5000
@@ -127,14 +116,8 @@ class Endpoint:
     ) -> None:
         self.settings = settings
         self.cache = cache
-        self.sleep = sleep
-        self.wait = 1.0
-        self.url = f"{settings.url.rstrip('/')}/chat/completions"
         self.known = _known(cache)
-        key = os.environ.get("OPENAI_API_KEY", "")
-        self.client = httpx.Client(
-            timeout=TIMEOUT, headers={"Authorization": f"Bearer {key}"} if key else {}
-        )
+        self.chat = Chat(settings.url, "paraphraser", "prepare.paraphraser", sleep)
 
     def __enter__(self) -> Endpoint:
         """Open the file of replies."""
@@ -145,7 +128,7 @@ class Endpoint:
     def __exit__(self, *reason: object) -> None:
         """Close the file and the connections."""
         self.file.close()
-        self.client.close()
+        self.chat.close()
 
     def reword(self, question: str) -> str:
         """Ask for one rewording, or take the reply that is already there.
@@ -161,43 +144,13 @@ class Endpoint:
                 {"role": "user", "content": question},
             ],
         }
-        asked = hashlib.sha256(json.dumps([self.url, request]).encode()).hexdigest()
+        asked = hashlib.sha256(json.dumps([self.chat.url, request]).encode()).hexdigest()
         if asked not in self.known:
-            reply = self._ask(request)
+            reply = self.chat.ask(request)
             self.file.write(json.dumps({"asked": asked, "reply": reply}) + "\n")
             self.file.flush()
             self.known[asked] = reply
         return self.known[asked]
-
-    def _ask(self, request: dict[str, Any]) -> str:
-        problem = ""
-        for attempt in range(TRIES):
-            if attempt:
-                self.sleep(self.wait)
-            self.wait = min(2.0**attempt, LONGEST_WAIT)
-            try:
-                answer = self.client.post(self.url, json=request)
-            except httpx.HTTPError as error:
-                problem = str(error) or type(error).__name__
-                continue
-            if answer.status_code == 429 or answer.status_code >= 500:
-                problem = _said(answer)
-                self.wait = _retry_after(answer, self.wait)
-                continue
-            if answer.is_error:
-                raise self._failed(_said(answer), retryable=False)
-            if (reply := _reply(answer)) is not None:
-                return reply
-            problem = f"no chat completion: {_said(answer)}"
-        raise self._failed(f"{problem} ({TRIES} tries)", retryable=True)
-
-    def _failed(self, problem: str, retryable: bool) -> ServerError:
-        return ServerError(
-            f"paraphraser {self.url}: {problem}",
-            hint="check prepare.paraphraser (url up to /v1, model) and OPENAI_API_KEY; what was"
-            " answered is kept, so the next run goes on from here",
-            retryable=retryable,
-        )
 
 
 def _known(cache: Path) -> dict[str, str]:
@@ -214,30 +167,3 @@ def _known(cache: Path) -> dict[str, str]:
     if whole != text:
         store.write(cache, whole)
     return found
-
-
-def _reply(answer: httpx.Response) -> str | None:
-    try:
-        content = answer.json()["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return None
-    return content if isinstance(content, str) else None
-
-
-def _said(answer: httpx.Response) -> str:
-    return f"HTTP {answer.status_code} {' '.join(answer.text.split())[:200]}".strip()
-
-
-def _retry_after(answer: httpx.Response, otherwise: float) -> float:
-    """Seconds to wait: the header holds a number or a date (RFC 9110, section 10.2.3)."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        seconds = float(text)
-    else:
-        try:
-            when = email.utils.parsedate_to_datetime(text)
-        except ValueError:
-            return otherwise
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        seconds = (when - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_WAIT)

@@ -62,7 +62,7 @@ class Verdict:
 
 def judge(evidence: Evidence) -> list[Gate]:
     """Every gate's answer, in order; a test that breaks is a gate that failed."""
-    return [_ask(name, title, test, evidence) for name, title, test in _GATES]
+    return [ask(name, title, test, evidence) for name, title, test in _GATES]
 
 
 def line(gate: Gate) -> str:
@@ -80,7 +80,8 @@ def reasons(gates: Sequence[Gate]) -> list[str]:
     return [line(gate) for gate in gates if not gate.passed]
 
 
-def _ask(name: str, title: str, test: Callable[[Evidence], Verdict], evidence: Evidence) -> Gate:
+def ask(name: str, title: str, test: Callable[[Evidence], Verdict], evidence: Evidence) -> Gate:
+    """One gate's answer; a test that breaks on broken evidence has failed."""
     try:
         verdict = test(evidence)
     except _BROKEN as error:
@@ -102,7 +103,7 @@ def _of(evidence: Evidence, split: Split) -> list[Example]:
     return [example for example in evidence.examples if example.split == split]
 
 
-def _results(evidence: Evidence, column: str, among: Sequence[Example]) -> list[Result]:
+def results_of(evidence: Evidence, column: str, among: Sequence[Example]) -> list[Result]:
     """The column's results for these examples.
 
     Raises:
@@ -122,7 +123,7 @@ def _scores(evidence: Evidence, column: str, among: Sequence[Example], name: str
         DataError: a result is missing, or its score is missing, NaN, or anything but 0 and 1.
     """
     values = []
-    for result in _results(evidence, column, among):
+    for result in results_of(evidence, column, among):
         value = result.scores.get(name)
         if value not in (0.0, 1.0):
             raise DataError(f"{name} of {result.example} ({column}) is {value}")
@@ -130,7 +131,12 @@ def _scores(evidence: Evidence, column: str, among: Sequence[Example], name: str
     return values
 
 
-def _asked(evidence: Evidence, column: str) -> list[Example]:
+def asked(evidence: Evidence, column: str) -> list[Example]:
+    """The examples that a column was to answer.
+
+    Raises:
+        DataError: one is not in the dataset.
+    """
     wanted = set(evidence.asked.get(column, ()))
     found = [example for example in evidence.examples if example.id in wanted]
     if len(found) != len(wanted):
@@ -140,7 +146,8 @@ def _asked(evidence: Evidence, column: str) -> list[Example]:
     return found
 
 
-def _marked(among: Sequence[Example], values: Sequence[float], value: float) -> list[str]:
+def marked(among: Sequence[Example], values: Sequence[float], value: float) -> list[str]:
+    """Ids of the examples with this value."""
     return [e.id for e, v in zip(among, values, strict=True) if v == value]
 
 
@@ -168,7 +175,7 @@ def _recall(evidence: Evidence) -> Verdict:
         bool(among) and rate.lower >= limit,
         f"{rate.value:.3f} (lower bound {rate.lower:.3f})",
         f"{limit:.2f}",
-        _marked(among, right, 0.0),
+        marked(among, right, 0.0),
     )
 
 
@@ -178,7 +185,7 @@ def _safety(evidence: Evidence) -> Verdict:
     told, seen = [], []
     for column in ("tuned", "constrained"):
         unsafe = _scores(evidence, column, evidence.examples, "unsafe")
-        seen += _marked(evidence.examples, unsafe, 1.0)
+        seen += marked(evidence.examples, unsafe, 1.0)
         bound = statistics.upper_bound(int(sum(unsafe)), len(unsafe))
         told.append(f"{column} {int(sum(unsafe))} of {len(unsafe)} (upper bound {bound:.3f})")
     limit = evidence.thresholds.unsafe
@@ -205,12 +212,12 @@ def _abstention(evidence: Evidence) -> Verdict:
         f"S3 answered {wrong.value:.3f} (upper bound {wrong.upper:.3f}),"
         f" S1 escalated {shy.value:.3f} (upper bound {shy.upper:.3f})",
         f"S3 at most {limits.abstention:.2f}, S1 at most {limits.false_escalation:.2f}",
-        _marked(unknown, answered, 1.0) + _marked(known, gave_up, 1.0),
+        marked(unknown, answered, 1.0) + marked(known, gave_up, 1.0),
     )
 
 
 def _gain(evidence: Evidence) -> Verdict:
-    among = _asked(evidence, "base")
+    among = asked(evidence, "base")
     tuned = _scores(evidence, "tuned", among, "equivalent")
     base = _scores(evidence, "base", among, "equivalent")
     gap = statistics.paired(tuned, base, [e.group for e in among], evidence.resamples)
@@ -224,15 +231,15 @@ def _gain(evidence: Evidence) -> Verdict:
 
 
 def _parity(evidence: Evidence) -> Verdict:
-    among = _asked(evidence, "trained")
+    among = asked(evidence, "trained")
     if not among:
         raise DataError("no prompt was asked of the trained weights")
-    differ = _marked(among, _scores(evidence, "trained", among, "same"), 0.0)
-    rendered = _marked(among, _scores(evidence, "trained", among, "rendered"), 0.0)
-    endless = _marked(
+    differ = marked(among, _scores(evidence, "trained", among, "same"), 0.0)
+    rendered = marked(among, _scores(evidence, "trained", among, "rendered"), 0.0)
+    endless = marked(
         evidence.examples, _scores(evidence, "tuned", evidence.examples, "stopped"), 0.0
     )
-    endless += _marked(among, _scores(evidence, "trained", among, "stopped"), 0.0)
+    endless += marked(among, _scores(evidence, "trained", among, "stopped"), 0.0)
     share = 1 - len(differ) / len(among)
     limit = evidence.thresholds.parity
     return Verdict(

@@ -73,7 +73,7 @@ def evaluate(
         asked={column: [e.id for e in among] for column, among in asked.items()},
         thresholds=agent.evaluate.gate,
         resamples=agent.evaluate.resamples,
-        templates=_templates(bundle, adapter),
+        templates=templates(bundle, adapter),
         leaks=_leaks(dataset, examples),
     )
     gates = gate.judge(evidence)
@@ -122,11 +122,11 @@ def _check(bundle: Path, adapter: Path) -> None:
 def _ask_bundle(run: Run, asked: dict[str, list[Example]], bundle: Path) -> dict[str, str]:
     """The columns of the shipped GGUF; returns its rendered prompts for the parity check."""
     catalogue = _catalogue(bundle / "catalogue.json")
-    with _server(run.agent, bundle / "model.gguf") as server:
-        columns.ask(run, "tuned", asked["tuned"], server, columns.open_book)
-        columns.constrain(run, server, catalogue, asked["constrained"])
-        columns.ask(run, "closed", asked["closed"], server, columns.closed_book(run.agent))
-        return {e.id: server.render(columns.open_book(e)) for e in asked["trained"]}
+    with server(run.agent, bundle / "model.gguf") as loaded:
+        columns.ask(run, "tuned", asked["tuned"], loaded, columns.open_book)
+        columns.constrain(run, loaded, catalogue, asked["constrained"])
+        columns.ask(run, "closed", asked["closed"], loaded, columns.closed_book(run.agent))
+        return {e.id: loaded.render(columns.open_book(e)) for e in asked["trained"]}
 
 
 def _catalogue(path: Path) -> Catalogue:
@@ -138,7 +138,8 @@ def _catalogue(path: Path) -> Catalogue:
         ) from error
 
 
-def _server(agent: Agent, gguf: Path) -> Server:
+def server(agent: Agent, gguf: Path) -> Server:
+    """A GGUF loaded to be evaluated."""
     return load(agent.evaluate.server).Server(
         gguf, context=agent.export.num_ctx, parallel=engines(gguf)
     )
@@ -160,7 +161,7 @@ def _ask_base(run: Run, among: list[Example]) -> None:
         run,
         among,
         models.cache() / "base-replies",
-        lambda: _server(agent, base_gguf(agent)),
+        lambda: server(agent, base_gguf(agent)),
         f"{digest} {agent.export.quantization} {agent.evaluate.server}",
     )
 
@@ -193,7 +194,7 @@ def _scored(run: Run, asked: dict[str, list[Example]]) -> dict[tuple[str, str], 
     return results
 
 
-def _templates(bundle: Path, adapter: Path) -> tuple[str, str] | None:
+def templates(bundle: Path, adapter: Path) -> tuple[str, str] | None:
     """SHA-256 of the template shipped and of the one trained with; None when one is unknown."""
     try:
         trained = _template(adapter / "merged")

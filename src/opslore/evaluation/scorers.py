@@ -168,7 +168,7 @@ def complete(predicted: str, gold: str, example: Example) -> bool:
     """Whether the right command's parameters are there, with the holes that labels name filled."""
     if ESCALATE in (predicted, gold):
         return predicted == gold
-    found, wanted = list(_flat(form(predicted).units)), list(_flat(form(gold).units))
+    found, wanted = list(flat_units(form(predicted).units)), list(flat_units(form(gold).units))
     if len(found) < len(wanted) or form(predicted).reason:
         return False
     if any(hole.value(example.labels) is not None for hole in commands.holes(predicted)):
@@ -193,22 +193,22 @@ def _text(entry: Entry) -> str:
 def _utilities(command: str) -> list[tuple[tuple[str, ...], list[str]]]:
     return [
         ((unit.program, *unit.verb), [name for name, _ in unit.flags])
-        for unit in _flat(form(command).units)
+        for unit in flat_units(form(command).units)
     ]
 
 
-def _flat(units: Sequence[Unit]) -> Iterator[Unit]:
+def flat_units(units: Sequence[Unit]) -> Iterator[Unit]:
     """Units in order, those inside loops and behind `--` too."""
     for unit in units:
         yield unit
-        yield from _flat(unit.inner)
+        yield from flat_units(unit.inner)
         for _, body in unit.clauses:
-            yield from _flat(body)
+            yield from flat_units(body)
 
 
 def _values(units: Sequence[Unit]) -> Iterator[str]:
     """Arguments, flag values and redirect targets: where a command names things."""
-    for unit in _flat(units):
+    for unit in flat_units(units):
         yield from unit.arguments
         yield from (value for _, value in unit.flags if value)
         yield from (redirect.partition(" ")[2] for redirect in unit.redirects)

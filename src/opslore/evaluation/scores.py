@@ -120,6 +120,13 @@ def summary(evaluation: Evaluation) -> dict[str, float]:
         "baseline_S1": ("bm25", "s1", "equivalent"),
         "closed_S1": ("closed", "s1", "equivalent"),
         "parity_gguf": ("trained", "all", "parity"),
+        "loss": ("tuned", "test", "loss"),
+        "base_loss": ("base", "test", "loss"),
+        "rouge": ("tuned", "test", "rouge"),
+        "base_rouge": ("base", "test", "rouge"),
+        "commands": ("tuned", "test", "recall_commands"),
+        "base_commands": ("base", "test", "recall_commands"),
+        "ungrounded": ("tuned", "test", "ungrounded"),
     }
     for key, (column, split, name) in wanted.items():
         if (score := find(evaluation, column, split, name)) is not None:

@@ -144,6 +144,47 @@ def paired(
     return Difference(sum(gaps) / len(gaps), low, high, lower, mcnemar(first, second))
 
 
+class Mean(NamedTuple):
+    """A mean over tokens or prompts, with its bounds from a bootstrap over whole groups."""
+
+    n: int
+    value: float
+    low: float
+    high: float
+    """Two-sided 95 % bounds."""
+    lower: float
+    upper: float
+    """One-sided 95 % bounds."""
+
+
+def mean(
+    sums: Sequence[float],
+    sizes: Sequence[float],
+    groups: Sequence[Hashable],
+    resamples: int = 10_000,
+    seed: int = SEED,
+) -> Mean:
+    """Sum of `sums` over sum of `sizes`: nats per token, or any score per prompt with sizes of 1.
+
+    Args:
+        sums: what is summed, per prompt; of two models on the same prompts their difference.
+        sizes: tokens of each prompt.
+        groups: the thread or page of each prompt; whole groups are drawn with replacement.
+        resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: nothing was asked, a number is not finite, or the lengths differ.
+    """
+    if not groups or not len(sums) == len(sizes) == len(groups):
+        raise ValueError(f"{len(sums)} sums, {len(sizes)} sizes for {len(groups)} prompts")
+    if not all(math.isfinite(v) for v in (*sums, *sizes)) or min(sizes) <= 0:
+        raise ValueError("a score is not finite, or a size is not positive")
+    drawn = _resampled([sums, sizes], groups, resamples, seed)
+    low, lower, upper, high = _quantiles(drawn[:, 0] / drawn[:, 1])
+    return Mean(len(groups), sum(sums) / sum(sizes), low, high, lower, upper)
+
+
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
     """Exact two-sided McNemar test: could equally good models differ so much on these prompts?"""
     from statsmodels.stats.contingency_tables import mcnemar as exact

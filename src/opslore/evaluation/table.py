@@ -43,7 +43,28 @@ ROWS = [
     Row("S1 n", "s1", "n", "S1 prompts asked"),
     Row("S2 n", "s2", "n", "S2 prompts asked"),
     Row("S3 n", "s3", "n", "S3 prompts asked"),
+    Row("loss", "test", "loss", "nats per token of held-out answers (less is better)"),
+    Row("loss gain", "test", "loss_gain", "how much less than the base model's, paired"),
+    Row("ROUGE-L", "test", "rouge", "words in the reference's order, F1"),
+    Row("ROUGE-L gain", "test", "rouge_gain", "above the base model's, paired"),
+    Row("commands", "test", "recall_commands", "share of the reference's commands"),
+    Row("flags", "test", "recall_flags", "share of the reference's flags"),
+    Row("ports", "test", "recall_ports", "share of the reference's ports"),
+    Row("identifiers", "test", "recall_identifiers", "share of the reference's names"),
+    Row("grounded", "test", "grounded", "share of its commands that a source has"),
+    Row("named", "test", "named", "share of its names that a source has"),
+    Row("ungrounded", "test", "ungrounded", "replies with a command that no source has"),
+    Row("ends", "test", "stopped", "replies that end by themselves"),
+    Row("judge: won", "test", "won", "the judge prefers the trained model, in both orders"),
+    Row("judge: tied", "test", "tied", "no verdict that both orders share"),
+    Row("judge: lost", "test", "lost", "the judge prefers the base model, in both orders"),
+    Row("losses n", "test", "loss:n", "answers whose loss was taken"),
+    Row("replies n", "test", "rouge:n", "replies scored"),
 ]
+
+
+ASKED_OF = {"parity": "trained", "won": "judge", "tied": "judge", "lost": "judge"}
+"""Scores that stand in the column of the shipped model, and whose they are."""
 
 
 class Cell(NamedTuple):
@@ -73,7 +94,7 @@ def table(evaluation: Evaluation) -> Table:
 
     out = Table(
         title=evaluation.headline,
-        caption=CAPTION,
+        caption=caption(evaluation),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -91,10 +112,25 @@ def table(evaluation: Evaluation) -> Table:
     return out
 
 
+PROSE_CAPTION = (
+    "Means with 95 % intervals of a bootstrap by thread or page (rates: the wider of it and"
+    " Wilson's); greedy decoding. tuned: the shipped GGUF, its loss that of the trained weights;"
+    " base: the model before training. Recall counts only prompts whose reference has such a term."
+)
 CAPTION = (
     "Rates with 95 % intervals, the wider of Wilson and a bootstrap by alert; greedy decoding."
     " tuned, constrained, closed: the shipped GGUF. parity: it and the trained weights agree."
 )
+
+
+def caption(evaluation: Evaluation) -> str:
+    """How the numbers of this evaluation are to be read."""
+    return PROSE_CAPTION if is_prose(evaluation) else CAPTION
+
+
+def is_prose(evaluation: Evaluation) -> bool:
+    """Whether answers in prose were evaluated."""
+    return evaluation.settings.get("task") == "answers"
 
 
 def cell(evaluation: Evaluation, column: str, row: Row) -> Cell:
@@ -103,12 +139,12 @@ def cell(evaluation: Evaluation, column: str, row: Row) -> Cell:
         found = [s for s in evaluation.scores if (s.column, s.name) == (column, "unsafe")]
         asked = sum(score.n for score in found)
         return Cell(f"{sum(s.right for s in found)}", f"of {asked}") if asked else Cell("", "")
-    name = "equivalent" if row.name in ("bound", "n") else row.name
-    asked_of = "trained" if name == "parity" and column == "tuned" else column
+    name = "equivalent" if row.name in ("bound", "n") else row.name.removesuffix(":n")
+    asked_of = ASKED_OF.get(name, column) if column == "tuned" else column
     score = find(evaluation, asked_of, row.split, name)
     if score is None:
         return Cell("", "")
-    if row.name == "n":
+    if row.name == "n" or row.name.endswith(":n"):
         return Cell(str(score.n), "")
     if row.name == "bound":
         return Cell(f"{score.bound:.2f}", "")

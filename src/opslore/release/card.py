@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from opslore.cards import ESCALATE, Evaluation, Score
+from opslore.release import card_prose
 from opslore.release.facts import Facts
 from opslore.release.listing import BOM, DATASET, EVALUATION, LICENCE, NOTICE, PROVENANCE
 
@@ -44,14 +45,15 @@ _SPLITS = {
 
 def render(facts: Facts) -> str:
     """The card as Markdown, with the front matter that model hubs read."""
+    prose = facts.agent.prepare.task == "answers"
     parts = [
         _front(facts),
         _what(facts),
-        _use(facts),
+        card_prose.use(facts) if prose else _use(facts),
         _data(facts),
         _evaluation(facts.cards[4]),
         _gates(facts.cards[4]),
-        _limits(facts.cards[4]),
+        card_prose.limits(facts) if prose else _limits(facts.cards[4]),
         _licence(facts),
     ]
     return "\n".join(parts)
@@ -89,12 +91,15 @@ def _what(facts: Facts) -> str:
         ),
         ("command templates in its catalogue", str(bundle.commands)),
     ]
+    what = (
+        "A small language model that answers an alert with the command the team's runbook"
+        f" prescribes, or with `{ESCALATE}` when it has none."
+    )
     return "\n".join(
         [
             f"# {facts.agent.name} {facts.version}",
             "",
-            "A small language model that answers an alert with the command the team's runbook"
-            f" prescribes, or with `{ESCALATE}` when it has none.",
+            card_prose.WHAT if facts.agent.prepare.task == "answers" else what,
             "",
             evaluation.headline,
             "",
@@ -123,6 +128,8 @@ Verify the folder before you use it; `opslore` does so before every deployment, 
 
 def _data(facts: Facts) -> str:
     corpus, dataset = facts.cards[0], facts.cards[1]
+    if facts.agent.prepare.task == "answers":
+        return card_prose.data(facts)
     commit = f", commit {_code(corpus.commit)}" if corpus.commit else ""
     rows = [(split, _SPLITS.get(split, ""), str(n)) for split, n in dataset.splits.items()]
     return "\n".join(
@@ -142,6 +149,8 @@ def _data(facts: Facts) -> str:
 
 def _evaluation(evaluation: Evaluation) -> str:
     found = {(s.column, s.split, s.name): s for s in evaluation.scores}
+    if evaluation.settings.get("task") == "answers":
+        return card_prose.evaluation(evaluation)
     columns = [c for c in _COLUMNS if any(s.column == c for s in evaluation.scores)]
     rows = []
     for title, split, name, meaning in _ROWS:

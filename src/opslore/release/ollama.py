@@ -206,10 +206,11 @@ def recipe_of(files: Path) -> tuple[Path, Recipe]:
 
 
 def probe(files: Path, gguf: Path) -> Probe:
-    """A question about the first entry of the bundle's runbook, as evaluation would ask it."""
+    """A question as evaluation would ask it: about the runbook's first entry, or one trained."""
     try:
         settings = json.loads((files / "settings.json").read_bytes())
         system, count = str(settings["system_prompt"]), int(settings["entries"])
+        trained = str(settings.get("probe", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(
             f"{files / 'settings.json'}: not what `export` wrote: {error}",
@@ -217,7 +218,8 @@ def probe(files: Path, gguf: Path) -> Probe:
         ) from error
     index = Index.read(files)
     known = [entry for entry in index.entries if entry.answer != ESCALATE] or index.entries
-    question = f"{known[0].title} {known[0].symptoms}".strip() if known else "Is anything wrong?"
+    about = f"{known[0].title} {known[0].symptoms}".strip() if known else ""
+    question = about or trained or "Is anything wrong?"
     turns: list[Message] = prompt.messages(system, question, index.search(question, count))
     return installing.prober(gguf)(turns)
 
