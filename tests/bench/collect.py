@@ -56,13 +56,13 @@ def measured(url: str, keep: Path) -> dict[str, float]:
     Client._sent = counted  # type: ignore[method-assign]
     source = IssuesSource(repositories=["made/large"], url=url)
     ground = Ground(keep, keep)
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     stream = issues.collect(source, ground)
     fetched = time.perf_counter() - began
     first, size = len(calls), sum(calls)
     began = time.perf_counter()
     turns = sum(len(row.turns) for row in stream.rows() if hasattr(row, "turns"))
-    read = time.perf_counter() - began
+    read, cpu = time.perf_counter() - began, time.process_time() - busy
     before = {path: path.stat().st_mtime_ns for path in keep.iterdir()}
     began = time.perf_counter()
     issues.collect(source, ground)
@@ -77,6 +77,7 @@ def measured(url: str, keep: Path) -> dict[str, float]:
         "fetch_s": fetched,
         "read_s": read,
         "again_s": again,
+        "cpu_s": cpu,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -98,7 +99,18 @@ def served(issues: int, comments: int, room: Path) -> Iterator[str]:
 def main() -> None:
     """Measure and print."""
     rows = []
-    head = ("issues", "posts", "requests", "again", "mb", "fetch_s", "read_s", "again_s", "peak_mb")
+    head = (
+        "issues",
+        "posts",
+        "requests",
+        "again",
+        "mb",
+        "fetch_s",
+        "read_s",
+        "again_s",
+        "cpu_s",
+        "peak_mb",
+    )
     print("".join(f"{name:>10}" for name in head), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         room = Path(folder)
@@ -113,8 +125,15 @@ def main() -> None:
                     words, cwd=ROOT, env=env, capture_output=True, text=True, check=True
                 )
             rows.append(json.loads(done.stdout))
-            print("".join(f"{rows[-1][name]:10.4g}" if isinstance(rows[-1][name], float)
-                          else f"{rows[-1][name]:10}" for name in head), flush=True)
+            print(
+                "".join(
+                    f"{rows[-1][name]:10.4g}"
+                    if isinstance(rows[-1][name], float)
+                    else f"{rows[-1][name]:10}"
+                    for name in head
+                ),
+                flush=True,
+            )
     small, large = rows[0], rows[-1]
     print(
         json.dumps(

@@ -196,10 +196,11 @@ def _rows(repository: Repository, name: str, number: int, since: str) -> _Rows:
         "review_comments": repository.review_comments,
     }.get(name, repository.comments)
     keys = shelf.since(since)
+    # Most of a large listing is never looked at: only its page is put into bytes.
     if name == "thread_comments":
         mine = f"/{number}"
         keys = [key for key in sorted(keys) if shelf.items[key]["issue_url"].endswith(mine)]
-    return _Rows(shelf.sent.__getitem__, keys)
+    return _Rows(shelf.wire, keys)
 
 
 def _node(repository: Repository, number: int, most: int) -> dict[str, Any] | None:

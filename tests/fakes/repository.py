@@ -51,14 +51,19 @@ class Shelf:
     def put(self, key: int, item: dict[str, Any]) -> None:
         self.remove(key)
         self.items[key] = item
-        self.sent[key] = json.dumps(item).encode()
         bisect.insort(self.order, (item["updated_at"], key))
 
     def remove(self, key: int) -> dict[str, Any] | None:
         old = self.items.pop(key, None)
+        self.sent.pop(key, None)
         if old is not None:
-            self.order.remove((old["updated_at"], key))
+            del self.order[bisect.bisect_left(self.order, (old["updated_at"], key))]
         return old
+
+    def wire(self, key: int) -> bytes:
+        if key not in self.sent:
+            self.sent[key] = json.dumps(self.items[key]).encode()
+        return self.sent[key]
 
     def since(self, moment: str) -> list[int]:
         start = bisect.bisect_left(self.order, (moment, 0)) if moment else 0
@@ -180,7 +185,10 @@ class Repository:
         """An issue that is deleted, or transferred to another repository, takes all along."""
         with self.lock:
             self.issues.remove(number)
-            for shelf, url in ((self.comments, "issue_url"), (self.review_comments, "pull_request_url")):
+            for shelf, url in (
+                (self.comments, "issue_url"),
+                (self.review_comments, "pull_request_url"),
+            ):
                 for key, item in list(shelf.items.items()):
                     if item[url].endswith(f"/{number}"):
                         shelf.remove(key)

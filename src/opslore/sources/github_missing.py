@@ -53,5 +53,5 @@ def mend(
             page = client.page(url)
             posts += records(comment, page, url)
             url = page.next
-        kept.renew(number, "comment", posts, {"counted": counted})
+        kept.renew("comment", [(number, posts, {"counted": counted})])
         told(done, len(wrong) - done)

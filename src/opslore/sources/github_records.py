@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+_MOMENT = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\dZ")
+"""As GitHub writes it; anything else is read by the calendar."""
 _BOT = re.compile(r"(\[bot\]|[-_]bot)$", re.IGNORECASE)
 _CLOSES = re.compile(
     r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+(?:(https?://\S+?/)issues/|#)(\d{1,9})\b",
@@ -146,6 +148,8 @@ def stamp(item: Mapping[str, Any], key: str, missing: str | None = None) -> str:
     value = item.get(key)
     if value is None and missing is not None:
         return missing
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
+        return value
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError as error:
@@ -211,8 +215,10 @@ def _text(item: Mapping[str, Any], key: str) -> str:
     value = item.get(key)
     if value is not None and not isinstance(value, str):
         raise NoItem(f"{key} is {str(value)[:40]!r}, which is no text")
+    if not value or value.isascii():
+        return value or ""
     # A lone surrogate is legal in JSON and cannot be written as UTF-8.
-    return (value or "").encode("utf-8", "replace").decode()
+    return value.encode("utf-8", "replace").decode()
 
 
 def _list(item: Mapping[str, Any], key: str) -> list[Any]:

@@ -18,7 +18,7 @@ from opslore.sources.github_client import Client
 from opslore.sources.github_listing import PAGE, records
 from opslore.sources.github_records import NoItem, Post
 from opslore.sources.github_refusals import Broken
-from opslore.sources.github_store import Kept
+from opslore.sources.github_store import Kept, Renewed
 
 BATCH = 100
 """Pull requests of one GraphQL query; GitHub takes up to 100 ids."""
@@ -80,11 +80,20 @@ def follow(
             if graph:
                 _keep(client, kept, base, repository, waiting, found)
         else:
-            for number, _, updated, commented in waiting:
-                posts = _by_rest(client, base, number) if commented else []
-                kept.renew(number, "review", posts, {"reviewed": updated})
+            _one_by_one(client, kept, base, waiting)
         done += 1
         told(done, -(-kept.number_of("unreviewed") // size))
+
+
+def _one_by_one(client: Client, kept: Kept, base: str, waiting: list[tuple[Any, ...]]) -> None:
+    """Ask REST about those that have comments of a review."""
+    silent = [row for row in waiting if not row[3]]
+    if silent:
+        kept.renew("review", [(number, [], {"reviewed": at}) for number, _, at, _ in silent])
+    for number, _, updated, commented in waiting:
+        if commented:
+            posts = _by_rest(client, base, number)
+            kept.renew("review", [(number, posts, {"reviewed": updated})])
 
 
 def _keep(
@@ -95,7 +104,8 @@ def _keep(
     waiting: list[tuple[Any, ...]],
     found: dict[str, Any],
 ) -> None:
-    """Keep an answer, pull request by pull request."""
+    """Keep an answer: all its pull requests, or none."""
+    renewed: list[Renewed] = []
     nodes = {
         node["number"]: node
         for node in found.get("nodes") or []
@@ -109,9 +119,9 @@ def _keep(
             posts = _by_rest(client, base, number)
         else:
             posts = _posts(client.graphql, number, reviews.get("nodes") or [])
-        kept.renew(
-            number, "review", posts, {"reviewed": updated, "facts": _facts(node, repository)}
-        )
+        facts = _facts(node, repository)
+        renewed.append((number, posts, {"reviewed": updated, "facts": facts}))
+    kept.renew("review", renewed)
 
 
 def _posts(where: str, number: int, nodes: list[Any]) -> list[Post]:

@@ -18,6 +18,8 @@ from opslore.sources.github_database import Database
 from opslore.sources.github_records import Post, Thread
 
 Item = Thread | Post
+Renewed = tuple[int, Sequence[Post], Mapping[str, str]]
+"""A thread's number, all its posts of a kind, and its `counted`, `reviewed` or `facts`."""
 
 
 @dataclass(frozen=True)
@@ -86,24 +88,16 @@ class Kept(Database):
                 _put_place(db, listing, place)
             return bool(changed or absent)
 
-    def renew(
-        self, number: int, kind: str, posts: Iterable[Post], columns: Mapping[str, str]
-    ) -> None:
-        """Keep all posts of one kind of a thread instead of those that were kept before.
-
-        Args:
-            number: of the thread.
-            kind: of the posts.
-            posts: all of them.
-            columns: `counted`, `reviewed` or `facts` of the thread.
-        """
+    def renew(self, kind: str, threads: Iterable[Renewed]) -> None:
+        """Keep all posts of one kind of some threads instead of those that were kept before."""
         with self.changing() as db:
-            db.execute("DELETE FROM posts WHERE number = ? AND kind = ?", (number, kind))
-            for post in posts:
-                _put(db, post)
-            for name, value in columns.items():
-                assert name in ("counted", "reviewed", "facts"), name
-                db.execute(f"UPDATE threads SET {name} = ? WHERE number = ?", (value, number))
+            for number, posts, columns in threads:
+                db.execute("DELETE FROM posts WHERE number = ? AND kind = ?", (number, kind))
+                for post in posts:
+                    _put(db, post)
+                for name, value in columns.items():
+                    assert name in ("counted", "reviewed", "facts"), name
+                    db.execute(f"UPDATE threads SET {name} = ? WHERE number = ?", (value, number))
 
     def miscounted(self, most: int) -> tuple[int, list[tuple[int, str]]]:
         """How many threads have another number of comments than they say, and the first of them.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal, cast
 
 from opslore.cards import Document, Span, Trust, Turn
+from opslore.sources.github_records import shifted
 
 MAINTAINERS = ("OWNER", "MEMBER", "COLLABORATOR")
-MINUTE = 60.0
+MINUTE = 60
 """Seconds around the closing of a thread in which its closer's comment is the closing one."""
 
 _SOLVED = re.compile(
@@ -42,6 +42,7 @@ def document(
     posts: Sequence[Sequence[Any]],
     fixes: Sequence[int],
     pulls: Collection[int],
+    about: Mapping[str, str],
 ) -> Document:
     """A thread with all its posts.
 
@@ -51,11 +52,15 @@ def document(
         posts: number, kind, creation, update, data of its posts in time order.
         fixes: the merged pull requests that close it.
         pulls: the numbers of all pull requests.
+        about: `product` and `version`.
     """
     number, updated, pull, facts, data = row
     said: dict[str, Any] = json.loads(data)
-    body = _turn("body", said, said["created"], "")
-    turns = [body, *(_turn(kind, json.loads(d), c, u) for _, kind, c, u, d in posts)]
+    parts = [{**said, "kind": "body", "updated": ""}]
+    for _, kind, created, changed, text in posts:
+        parts.append({**json.loads(text), "kind": kind, "created": created, "updated": changed})
+    marks = _marks(parts, said)
+    turns = [_turn(part, marks.get(at, [])) for at, part in enumerate(parts)]
     return Document(
         id=f"github:{repository}#{number}",
         kind="pull" if pull else "issue",
@@ -64,55 +69,61 @@ def document(
         url=said["url"],
         updated=updated,
         author=said["author"],
-        trust=body.trust,
+        trust=turns[0].trust,
         span=Span(file=said["url"], first=1, last=1),
         origin=f"issues {repository}",
-        turns=_marked(turns, said),
+        product=about["product"],
+        version=about["version"],
+        turns=turns,
         tags=said["labels"],
         state=_state(said),
         links=_links(said["url"], turns, fixes, pulls, json.loads(facts)),
     )
 
 
-def _turn(kind: str, said: Mapping[str, Any], created: str, updated: str) -> Turn:
+def _turn(part: Mapping[str, Any], marks: list[str]) -> Turn:
     return Turn(
-        kind=cast(Literal["body", "comment", "review", "review_comment"], kind),
-        text=said["body"],
-        author=said["author"],
-        association=said["association"],
-        trust=trust(said["association"], said["bot"]),
-        bot=said["bot"],
-        created=created,
-        updated=updated,
-        url=said["url"],
-        reactions=said["reactions"],
-        # When a thread itself was edited is not told: its update is any change to it.
-        marks=["edited"] if kind != "body" and updated > created else [],
+        kind=cast(Literal["body", "comment", "review", "review_comment"], part["kind"]),
+        text=part["body"],
+        author=part["author"],
+        association=part["association"],
+        trust=trust(part["association"], part["bot"]),
+        bot=part["bot"],
+        created=part["created"],
+        updated=part["updated"],
+        url=part["url"],
+        reactions=part["reactions"],
+        marks=marks,
     )
 
 
-def _marked(turns: list[Turn], said: Mapping[str, Any]) -> list[Turn]:
-    """The turns with what their neighbours and the thread's end say of them."""
-    more: dict[int, list[str]] = {}
+def _marks(parts: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> dict[int, list[str]]:
+    """What the neighbours of a post and the end of its thread say of it."""
+    found: dict[int, list[str]] = {}
     if said["closed"]:
+        first, last = shifted(said["closed"], -MINUTE), shifted(said["closed"], MINUTE)
         near = [
             at
-            for at, turn in enumerate(turns)
-            if turn.kind == "comment"
-            and abs(_seconds(turn.created) - _seconds(said["closed"])) <= MINUTE
-            and said["closer"] in ("", turn.author)
+            for at, part in enumerate(parts)
+            if part["kind"] == "comment"
+            and first <= part["created"] <= last
+            and said["closer"] in ("", part["author"])
         ]
         if near:
-            more.setdefault(near[-1], []).append("closing")
-    for at, turn in enumerate(turns[1:], 1):
-        if turn.author and turn.author == said["author"] and _says_solved(turn.text):
-            before = [i for i in range(at) if turns[i].author != turn.author and not turns[i].bot]
-            if before and "accepted" not in more.setdefault(before[-1], []):
-                more[before[-1]].append("accepted")
-    return [
-        turn.model_copy(update={"marks": [*more.get(at, []), *turn.marks]})
-        for at, turn in enumerate(turns)
-    ]
+            found[near[-1]] = ["closing"]
+    for at, part in enumerate(parts[1:], 1):
+        # When a thread itself was edited is not told: its update is any change to it.
+        if part["updated"] > part["created"]:
+            found.setdefault(at, []).append("edited")
+        if part["author"] and part["author"] == said["author"] and _says_solved(part["body"]):
+            before = [
+                i
+                for i, other in enumerate(parts[:at])
+                if other["author"] != part["author"] and not other["bot"]
+            ]
+            if before and "accepted" not in found.setdefault(before[-1], []):
+                found[before[-1]].append("accepted")
+    return found
 
 
 def _says_solved(text: str) -> bool:
@@ -147,7 +158,3 @@ def _links(
                 if address or int(number) in pulls:
                     found.append(address or f"{home}/pull/{int(number)}")
     return [each for each in dict.fromkeys(found) if each != url]
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()

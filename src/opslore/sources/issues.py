@@ -110,10 +110,9 @@ def _documents(
             for row in chunk:
                 number, updated, pull = row[:3]
                 if updated >= since and (source.pulls or not pull):
-                    found = github_threads.document(
-                        name, row, posts.get(number, []), fixes.get(number, []), pulls
+                    yield github_threads.document(
+                        name, row, posts.get(number, []), fixes.get(number, []), pulls, about
                     )
-                    yield found.model_copy(update=about)
         if kept.note("revision") != revision:
             raise SourceError(
                 f"{path}: was changed by another run while it was read",
