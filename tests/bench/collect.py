@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-SIZES = ((5_241, 20_000), (10_000, 38_000), (20_000, 76_000), (50_000, 190_000))
+SIZES = ((5_241, 20_000), (10_000, 20_000), (20_000, 40_000), (50_000, 100_000))
 
 
 def texts() -> list[str]:

@@ -266,7 +266,9 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = _handle
 
     def head(self, answer: Answer) -> None:
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
+        if "Date" not in answer.headers:
+            self.send_header("Date", self.date_time_string())
         if answer.status != 304:
             self.send_header("Content-Length", str(len(answer.body)))
             if "Content-Type" not in answer.headers:
