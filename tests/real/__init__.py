@@ -7,6 +7,7 @@ s3.py         an S3 server (versitygw)
 mlflow.py     an MLflow tracking server
 kube.py       etcd and kube-apiserver
 helm.py       helm and kubectl
+emulate.py    a GitHub with issues and comments (npm `emulate`)
 node.py       beside them a node that runs pods: containerd, kubelet, controller-manager, scheduler
 isolated.py   a machine of its own for that node, and the proof that nothing was left on this one
 traces.py     what can be left on a machine

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import pytest
 
+from . import emulate, kube, mlflow, node, ollama, s3
 from . import helm as programs
-from . import kube, mlflow, node, ollama, s3
 from .parts import Missing, tail
 
 T = TypeVar("T")
@@ -33,6 +33,12 @@ def ollama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.S3]:
     """URL, access key and secret key of an S3 server without buckets."""
     yield from _served("s3_server", s3.serving, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def github_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[emulate.GitHub]:
+    """URL and tokens of a GitHub with one empty repository (see emulate.py)."""
+    yield from _served("github_server", emulate.serving, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Servers that speak a protocol on loopback and break on request."""
