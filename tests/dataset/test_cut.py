@@ -49,5 +49,10 @@ def test_what_announces_the_cut_part_goes_too() -> None:
     assert cut.cut(text, 40) == "Look at the pods."
 
 
+def test_a_label_that_heads_nothing_goes_too() -> None:
+    text = "It runs with one command.\n\n**Debugging**\n\n" + "```bash\n" + "x" * 300 + "\n```"
+    assert cut.cut(text, 100) == "It runs with one command."
+
+
 def test_a_sentence_never_ends_inside_back_ticks() -> None:
     assert cut.sentences("Use `a. B` now. Then stop.") == ["Use `a. B` now.", "Then stop."]

@@ -8,7 +8,7 @@ from dataset import prose_world as world
 
 from opslore.cards import Document, Dropped, Span
 from opslore.config import Prepare
-from opslore.dataset import candidates, caps, questions, sections
+from opslore.dataset import candidates, caps, questions, sections, unfit
 from opslore.dataset.pairs import Pair
 
 PAGE = """\
@@ -192,3 +192,19 @@ def test_real_pages(shared_data: Path) -> None:
         assert len(pair.answer) <= 2400
         assert "<!--" not in pair.answer
     assert max(sum(p.group == one.id for p in pairs) for one in pages) == caps.PAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("The example above builds the images and loads them.", "refers to another section"),
+        ("Run `bin/tests`. As stated above, a cluster is needed.", "refers to another section"),
+        ("```bash\nbin/scale\n```\n\nFor example, to test it:", "code that nothing explains"),
+        ("```bash\nbin/scale\n```\n\nThe command above measures how many services one control "
+         "plane serves before it slows down, and prints a table.", ""),
+        ("Set the port:\n\n```bash\nexport PORT=1\n```\n\nThe script above reads it.", ""),
+    ],
+)  # fmt: skip
+def test_a_section_that_leans_on_another_is_dropped(text: str, reason: str) -> None:
+    section = sections.Section("Images", ["Linkerd"], text, 1, 9)
+    assert unfit.unfit(section, shortest=10) == reason

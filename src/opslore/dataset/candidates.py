@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from opslore.cards import Document, Dropped
 from opslore.config import Prepare
-from opslore.dataset import caps, chats, cut, pulls, questions, sections, threads
+from opslore.dataset import caps, chats, cut, pulls, questions, sections, threads, unfit
 from opslore.dataset.pairs import Pair, about, dropped, name
 
 _FORM = re.compile(
@@ -61,7 +61,7 @@ def _page(page: Document, settings: Prepare) -> Iterator[Pair | Dropped]:
     for number, section in enumerate(sections.sections(page)):
         part = "/".join([*section.above[1:], section.title, str(number)])
         what = f"{page.id}#{section.title}"
-        if reason := questions.unfit(section, settings.answers.shortest):
+        if reason := unfit.unfit(section, settings.answers.shortest):
             yield dropped(page, reason, what)
             continue
         answer = cut.without_stub(cut.cut(section.text, settings.answers.longest))

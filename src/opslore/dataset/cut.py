@@ -10,6 +10,8 @@ import re
 _FENCE = re.compile(r"^\s{0,12}(`{3,}|~{3,})(.*)$")
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d{1,3}[.)])\s+\S")
 _HEADING = re.compile(r"^#{1,6}\s+\S")
+_LABEL = re.compile(r"^\*\*[^*]+\*\*$")
+"""A heading of a section inside an answer; alone at the end it heads nothing."""
 _ABBREVIATED = r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\betc)(?<!\bcf)(?<!\bNo)"
 _SENTENCE = re.compile(_ABBREVIATED + r"[.!?][\"')\]*_]*(?=\s+[\"'(\[`*_]*[A-Z0-9])")
 
@@ -83,7 +85,7 @@ def without_stub(text: str) -> str:
         lines = text.rstrip().split("\n")
         last = lines[-1].rstrip()
         coded = fences(lines)[-1]
-        if not coded and (_HEADING.match(last) or last.endswith(":")):
+        if not coded and (_HEADING.match(last) or _LABEL.match(last) or last.endswith(":")):
             rest = "\n".join(lines[:-1]).rstrip()
             parts = sentences(last)
             if len(parts) > 1 and last.endswith(":"):

@@ -27,8 +27,6 @@ _SHELL = re.compile(
 )
 _STEPS = re.compile(r"^\s{0,3}\d{1,2}[.)]\s", re.M)
 _ITEMS = re.compile(r"^\s{0,3}[-*+]\s+\S", re.M)
-_SIGNS = re.compile(r"->|=>|[;{}=]")
-_PERSON = re.compile(r"^\s{0,3}[-*+|].*(?:(?<![\w/])@[\w-]+|<EMAIL>|[\w.]+@[\w.]+)", re.M)
 _FLAGS = re.compile(r"^\s*(?:[-*+|]|\|)\s*`-{1,2}[\w-]+", re.M)
 _ASKING = re.compile(r"^(?:what|why|how|when|where|which|who|can|does|do|is|are|should)\b", re.I)
 _DEFINES = re.compile(
@@ -40,18 +38,10 @@ _VAGUE = re.compile(
     re.I,
 )
 _POINTS = re.compile(r"\b(?:this|that|these|those|it|here|there|above|below)\b", re.I)
-_WEB = re.compile(r"https?://\S+|\[[^\]]*\]\([^)]*\)")
-_ADMIN = re.compile(
-    r"^(?:table of contents|contents|toc|licen[cs]e|copyright|index|see also)$", re.I
-)
-
 _PROCESS = re.compile(
     r"\b(?:steps?|process|procedure|set ?up|install\w*|upgrad\w+|releas\w+|migrat\w+|how)\b", re.I
 )
 """Headings under which a numbered list is a list of steps."""
-
-INTRODUCTION = 160
-"""Fewest characters of a page's beginning that says what the page is about."""
 
 _AFTER_VERB = re.compile(
     r"(?:the|an?|your|all|with|to|from|against|on|for|into|up|out|off|it|in|at|by|new)\b", re.I
@@ -112,28 +102,6 @@ def _gerund(verb: str) -> str:
         + (verb[-1] if double or verb in ("debug", "submit", "commit", "begin") else "")
         + "ing"
     )
-
-
-def unfit(section: Section, shortest: int) -> str:
-    """The reason why a section answers nothing, or ""."""
-    if _ADMIN.match(section.title.strip()):
-        return "contents, licence or index"
-    if _POINTS.search(section.title):
-        return "its heading points at something else"
-    text = section.text.strip()
-    prose = _WEB.sub(" ", text)
-    if len(text) < shortest or (not section.above and len(prose) < INTRODUCTION):
-        return "too short"
-    people = len(_PERSON.findall(text))
-    if people and 2 * people > len(_ITEMS.findall(text)):
-        return "a list of people"
-    words = len(re.findall(r"[A-Za-z]{2,}", prose))
-    if words < 6 or (len(prose.strip()) < 0.35 * len(text) and words < 25):
-        return "only links"
-    plain = "\n".join(block for block in cut.blocks(prose) if not cut.is_code(block))
-    if 6 * len(_SIGNS.findall(plain)) > len(re.findall(r"[A-Za-z]{2,}", plain)) > 20:
-        return "a diagram or data, no prose"
-    return ""
 
 
 def questions(section: Section, about: str, seed: int, name: str, most: int = 3) -> list[str]:

@@ -1,0 +1,75 @@
+"""Sections that answer nothing, each with the reason: contents, people, bare code, pointers."""
+
+from __future__ import annotations
+
+import re
+
+from opslore.dataset import cut
+from opslore.dataset.sections import Section
+
+_STEPS = re.compile(r"^\s{0,3}\d{1,2}[.)]\s", re.M)
+_ITEMS = re.compile(r"^\s{0,3}[-*+]\s+\S", re.M)
+_SIGNS = re.compile(r"->|=>|[;{}=]")
+_PERSON = re.compile(r"^\s{0,3}[-*+|].*(?:(?<![\w/])@[\w-]+|<EMAIL>|[\w.]+@[\w.]+)", re.M)
+_POINTS = re.compile(r"\b(?:this|that|these|those|it|here|there|above|below)\b", re.I)
+_WEB = re.compile(r"https?://\S+|\[[^\]]*\]\([^)]*\)")
+_ADMIN = re.compile(
+    r"^(?:table of contents|contents|toc|licen[cs]e|copyright|index|see also)$", re.I
+)
+
+_TOLD_BEFORE = re.compile(
+    r"\b(?:stated|described|mentioned|noted|explained|outlined|discussed) (?:above|earlier)\b|"
+    r"\babove[- ]mentioned\b|\b(?:previous|preceding) section\b|\bsections? above\b",
+    re.I,
+)
+_SHOWN_BEFORE = re.compile(
+    r"\b(?:examples?|commands?|steps?|tables?|diagrams?|lists?|scripts?|snippets?) above\b|"
+    r"\b(?:the|in) above (?:examples?|commands?|steps?|scripts?|snippets?)\b",
+    re.I,
+)
+"""What a section shows itself, it may point to."""
+
+INTRODUCTION = 160
+"""Fewest characters of a page's beginning that says what the page is about."""
+
+FEW_WORDS = 15
+"""A section that begins with code and has fewer words than this does not say what it is for."""
+
+
+def unfit(section: Section, shortest: int) -> str:
+    """The reason why a section answers nothing, or ""."""
+    if _ADMIN.match(section.title.strip()):
+        return "contents, licence or index"
+    if _POINTS.search(section.title):
+        return "its heading points at something else"
+    text = section.text.strip()
+    prose = _WEB.sub(" ", text)
+    if len(text) < shortest or (not section.above and len(prose) < INTRODUCTION):
+        return "too short"
+    people = len(_PERSON.findall(text))
+    if people and 2 * people > len(_ITEMS.findall(text)):
+        return "a list of people"
+    words = len(re.findall(r"[A-Za-z]{2,}", prose))
+    if words < 6 or (len(prose.strip()) < 0.35 * len(text) and words < 25):
+        return "only links"
+    plain = "\n".join(block for block in cut.blocks(prose) if not cut.is_code(block))
+    if 6 * len(_SIGNS.findall(plain)) > len(re.findall(r"[A-Za-z]{2,}", plain)) > 20:
+        return "a diagram or data, no prose"
+    return _leaning(text)
+
+
+def _leaning(text: str) -> str:
+    """The reason why a section needs what stands around it, or ""."""
+    parts = cut.blocks(text)
+    plain = [block for block in parts if not cut.is_code(block)]
+    if _TOLD_BEFORE.search("\n".join(plain)):
+        return "refers to another section"
+    shows = False
+    for block in parts:
+        if not shows and not cut.is_code(block) and _SHOWN_BEFORE.search(block):
+            return "refers to another section"
+        shows = shows or cut.is_code(block) or bool(_ITEMS.match(block) or _STEPS.match(block))
+    words = len(re.findall(r"[A-Za-z]{2,}", _WEB.sub(" ", " ".join(plain))))
+    if parts and cut.is_code(parts[0]) and words < FEW_WORDS:
+        return "code that nothing explains"
+    return ""
