@@ -189,8 +189,22 @@ def test_turns_without_a_developer_are_not_functiongemmas() -> None:
 
 
 def test_turns_nobody_knows_are_refused() -> None:
-    with pytest.raises(DataError, match="neither ChatML nor Gemma"):
+    with pytest.raises(DataError, match="has no turns of ChatML, Gemma or Llama 3"):
         modelfile.render("m.gguf", "[INST]{{ messages }}[/INST]", "", [], {})
+
+
+def test_a_date_that_changes_is_refused() -> None:
+    """Llama 3.2's template says today's date: the trained prompt would be gone tomorrow."""
+    moving = (
+        '<|start_header_id|>{{ "Cutting Knowledge Date: December 2023\\n" }}{{ strftime_now() }}'
+    )
+    with pytest.raises(DataError, match="writes today's date") as caught:
+        modelfile.go_template(moving)
+    assert "date_string" in caught.value.hint
+
+
+def test_llama_stops_at_every_end_it_knows() -> None:
+    assert modelfile.stops("<|start_header_id|>")[0] == "<|eot_id|>"
 
 
 @pytest.mark.parametrize("system", ['say """stop"""', 'say "stop"'])

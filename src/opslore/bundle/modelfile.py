@@ -12,19 +12,20 @@ from typing import Literal
 
 from opslore.errors import ConfigError, DataError
 
-Family = Literal["chatml", "gemma", "functiongemma"]
+Family = Literal["chatml", "gemma", "functiongemma", "llama3"]
 
 STOPS: dict[Family, list[str]] = {
     "chatml": ["<|im_end|>"],
     "gemma": ["<end_of_turn>"],
     "functiongemma": ["<end_of_turn>", "<start_function_response>"],
+    "llama3": ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"],
 }
 """What ends a reply, by family."""
 
 _LAST = "{{- $last := eq (len (slice $.Messages $i)) 1 }}\n"
 
 _TRIM = re.compile(r"\|\s*trim\b")
-"""Gemma's instruct models read a text without the white space around it, and Go cannot trim."""
+"""Instruct models of Gemma and Llama read a text without the space around it; Go cannot trim."""
 _BOUNDS = (
     "{{- $from := -1 }}{{ $to := 0 }}{{ $in := false }}\n"
     "{{- range $k := len .Content }}{{ if $in }}{{ $to = $k }}{{ end }}\n"
@@ -58,6 +59,24 @@ _GEMMA = (
     "{{- end }}"
 )
 
+_LLAMA3 = (
+    "{{- range $i, $m := .Messages }}\n"
+    + _LAST
+    + 'BOUNDSFIRST{{- "" }}<|start_header_id|>{{ .Role }}<|end_header_id|>\n\n'
+    "BEFORECONTENT"
+    '{{ if not (and $last (eq .Role "assistant")) }}<|eot_id|>{{ end }}'
+    '{{- if and $last (ne .Role "assistant") }}<|start_header_id|>assistant<|end_header_id|>\n\n'
+    "{{ end }}\n"
+    "{{- end }}"
+)
+_LLAMA3_FIRST = (
+    '{{- if and (eq $i 0) (ne .Role "system") }}<|start_header_id|>system<|end_header_id|>\n\n'
+    "PREFACE<|eot_id|>{{ end }}"
+)
+_LLAMA3_BEFORE = '{{ if and (eq $i 0) (eq .Role "system") }}PREFACE{{ end }}'
+_KNOWN_UNTIL = re.compile(r'"Cutting Knowledge Date: ([\w ]+)\\n"')
+_TODAY = re.compile(r'set date_string = "([\w ]+)"')
+
 
 def family(template: str) -> Family:
     """Which turns a chat template writes.
@@ -71,8 +90,10 @@ def family(template: str) -> Family:
         return "gemma"
     if "<|im_start|>" in template:
         return "chatml"
+    if "<|start_header_id|>" in template:
+        return "llama3"
     raise DataError(
-        "the chat template has neither ChatML nor Gemma turns, so no Modelfile can be written",
+        "the chat template has no turns of ChatML, Gemma or Llama 3: no Modelfile can be written",
         hint="choose a base model with one of these, or add its turns to bundle/modelfile.py",
     )
 
@@ -89,11 +110,29 @@ def go_template(template: str, default_system: str = "") -> str:
         template: the Jinja chat template.
         default_system: what a ChatML template puts in front when there is no system turn.
     """
-    if family(template) != "gemma":
+    kind = family(template)
+    if kind == "chatml" or kind == "functiongemma":
         return _CHATML.replace("DEFAULT", default_system)
+    text = _GEMMA if kind == "gemma" else _llama3(template)
     if _TRIM.search(template):
-        return _GEMMA.replace("BOUNDS", _BOUNDS).replace("CONTENT", _INSIDE)
-    return _GEMMA.replace("BOUNDS", "").replace("CONTENT", "{{ .Content }}")
+        return text.replace("BOUNDS", _BOUNDS).replace("CONTENT", _INSIDE)
+    return text.replace("BOUNDS", "").replace("CONTENT", "{{ .Content }}")
+
+
+def _llama3(template: str) -> str:
+    """Llama 3's turns; those of 3.1 begin with a system turn that says two dates."""
+    until = _KNOWN_UNTIL.search(template)
+    if until is None:
+        return _LLAMA3.replace("FIRST", "").replace("BEFORE", "")
+    today = _TODAY.search(template)
+    if today is None or "strftime_now" in template:
+        raise DataError(
+            "the chat template writes today's date, so no prompt would be the trained one tomorrow",
+            hint='let it say one date: {%- set date_string = "26 Jul 2024" %}, as Llama 3.1 does',
+        )
+    preface = f"Cutting Knowledge Date: {until[1]}\nToday Date: {today[1]}\n\n"
+    whole = _LLAMA3.replace("FIRST", _LLAMA3_FIRST).replace("BEFORE", _LLAMA3_BEFORE)
+    return whole.replace("PREFACE", preface)
 
 
 def render(
