@@ -204,10 +204,10 @@ class TestStarter:
         lines = starter.render(tmp_path / "sre.yaml").splitlines()
         examples = [line.split("Example: ")[1] for line in lines if "Example: " in line]
         assert len(examples) == len(starter.EXAMPLES)
-        where = {"paraphraser": "prepare: {%s}\n", "deploy": "%s\n"}
+        where = {"paraphraser": "prepare: {%s}\n", "judge": "evaluate: {%s}\n", "deploy": "%s\n"}
         for example in examples:
             agent = load(tmp_path, LEAST + where[example.split(":")[0]] % example)
-            assert agent.prepare.paraphraser or agent.deploy
+            assert agent.prepare.paraphraser or agent.evaluate.judge or agent.deploy
 
     def test_it_overwrites_nothing(self, tmp_path: Path) -> None:
         path = tmp_path / "sre.yaml"

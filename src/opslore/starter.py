@@ -66,7 +66,8 @@ def render(path: Path, task: str = "commands") -> str:
     given: dict[str, Any] = {"name": slug(path.stem), "collect": [{"path": runbook(path)}]}
     if task == "answers":
         docs = {"kind": "docs", "path": "docs", "product": "our product"}
-        given |= {"collect": [docs], "prepare": {"task": task}, "system_prompt": ANSWERS}
+        hand = {"kind": "corrections", "path": "corrections.jsonl"}
+        given |= {"collect": [docs, hand], "prepare": {"task": task}, "system_prompt": ANSWERS}
     return HEADER.format(path=shlex.quote(str(path))) + "".join(
         f"{row}\n" for row in _section(Agent, "", given)
     )
@@ -87,7 +88,8 @@ def runbook(path: Path) -> str:
 
 
 def _section(model: type[Section], indent: str, given: dict[str, Any]) -> Iterator[str]:
-    for name, field in model.model_fields.items():
+    # What a source or target is stands first, then the rest as their class has it.
+    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] != "kind"):
         if not indent:
             yield ""
         yield from _comment(name, field, indent)
@@ -95,8 +97,8 @@ def _section(model: type[Section], indent: str, given: dict[str, Any]) -> Iterat
             yield f"{indent}# Example: {name}: {_example(name)}"
         if name == "collect":
             yield f"{indent}collect:"
-            kind = SOURCES[given[name][0].get("kind", "runbook")]
-            yield from _item(kind, indent, given[name][0])
+            for source in given[name]:
+                yield from _item(SOURCES[source.get("kind", "runbook")], indent, source)
             continue
         default = field.get_default(call_default_factory=True)
         if isinstance(default, Section):

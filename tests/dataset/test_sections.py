@@ -200,8 +200,8 @@ def test_real_pages(shared_data: Path) -> None:
         ("The example above builds the images and loads them.", "refers to another section"),
         ("Run `bin/tests`. As stated above, a cluster is needed.", "refers to another section"),
         ("```bash\nbin/scale\n```\n\nFor example, to test it:", "code that nothing explains"),
-        ("```bash\nbin/scale\n```\n\nThe command above measures how many services one control "
-         "plane serves before it slows down, and prints a table.", ""),
+        ("```bash\nbin/scale\n```\n\nThe command above measures how many services one "
+         "control plane serves before it slows down, and prints a table of all the times.", ""),
         ("Set the port:\n\n```bash\nexport PORT=1\n```\n\nThe script above reads it.", ""),
     ],
 )  # fmt: skip

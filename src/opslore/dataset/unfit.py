@@ -32,8 +32,9 @@ _SHOWN_BEFORE = re.compile(
 INTRODUCTION = 160
 """Fewest characters of a page's beginning that says what the page is about."""
 
-FEW_WORDS = 15
-"""A section that begins with code and has fewer words than this does not say what it is for."""
+FEW_WORDS = 25
+"""A section that begins with code and has fewer words, code included, does not say what for: a
+program's usage text says it, a lone call does not."""
 
 
 def unfit(section: Section, shortest: int) -> str:
@@ -69,7 +70,7 @@ def _leaning(text: str) -> str:
         if not shows and not cut.is_code(block) and _SHOWN_BEFORE.search(block):
             return "refers to another section"
         shows = shows or cut.is_code(block) or bool(_ITEMS.match(block) or _STEPS.match(block))
-    words = len(re.findall(r"[A-Za-z]{2,}", _WEB.sub(" ", " ".join(plain))))
+    words = len(re.findall(r"[A-Za-z]{2,}", _WEB.sub(" ", text)))
     if parts and cut.is_code(parts[0]) and words < FEW_WORDS:
         return "code that nothing explains"
     return ""
