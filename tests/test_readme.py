@@ -46,9 +46,10 @@ def demo_recipe() -> list[str]:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository's agents folder with the example made small."""
+    """The repository's agents and docs folders with the example made small."""
     room = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "agents", room / "agents")
+    shutil.copytree(ROOT / "docs", room / "docs")
     agent = room / "agents" / "sre.yaml"
     kept = [
         line
