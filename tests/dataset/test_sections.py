@@ -202,6 +202,12 @@ def test_real_pages(shared_data: Path) -> None:
         ("```bash\nbin/scale\n```\n\nFor example, to test it:", "code that nothing explains"),
         ("```bash\nbin/scale\n```\n\nThe command above measures how many services one "
          "control plane serves before it slows down, and prints a table of all the times.", ""),
+        ("They must meet the expectations above.", "refers to another section"),
+        ("It works on Kubernetes 1.22 and above.", ""),
+        ("These commands assume that Go is installed.", "refers to another section"),
+        ("It is decided by a vote, as outlined below.", "refers to another section"),
+        ("The parts, and who calls whom:\n\n```\ndigraph G { rankdir=LR;\na -> b }\n```",
+         "a diagram or data, no prose"),
         ("Set the port:\n\n```bash\nexport PORT=1\n```\n\nThe script above reads it.", ""),
     ],
 )  # fmt: skip

@@ -23,11 +23,19 @@ _TOLD_BEFORE = re.compile(
     re.I,
 )
 _SHOWN_BEFORE = re.compile(
-    r"\b(?:examples?|commands?|steps?|tables?|diagrams?|lists?|scripts?|snippets?) above\b|"
-    r"\b(?:the|in) above (?:examples?|commands?|steps?|scripts?|snippets?)\b",
+    r"\b(?!(?:and|or|is|are|was|it|from) above)[a-z]+ above\b(?! (?:all|and beyond|the|\d))|"
+    r"\b(?:the|in) above [a-z]+|\b(?:these|those) (?:commands?|steps?|scripts?|examples?)\b",
     re.I,
 )
 """What a section shows itself, it may point to."""
+_TOLD_LATER = re.compile(
+    r"\b(?:described|mentioned|explained|outlined|discussed|listed|shown|given|see) below\b", re.I
+)
+_DIAGRAM = re.compile(
+    r"^\W*(?:strict )?(?:di)?graph \w*\s*\{|\brankdir\s*=|"
+    r"^\s*(?:sequence|class|state)Diagram\b|^\s*(?:flowchart|graph) (?:TD|TB|LR|RL|BT)\b",
+    re.M,
+)
 
 INTRODUCTION = 160
 """Fewest characters of a page's beginning that says what the page is about."""
@@ -54,7 +62,10 @@ def unfit(section: Section, shortest: int) -> str:
     if words < 6 or (len(prose.strip()) < 0.35 * len(text) and words < 25):
         return "only links"
     plain = "\n".join(block for block in cut.blocks(prose) if not cut.is_code(block))
-    if 6 * len(_SIGNS.findall(plain)) > len(re.findall(r"[A-Za-z]{2,}", plain)) > 20:
+    if (
+        _DIAGRAM.search(text)
+        or 6 * len(_SIGNS.findall(plain)) > len(re.findall(r"[A-Za-z]{2,}", plain)) > 20
+    ):
         return "a diagram or data, no prose"
     return _leaning(text)
 
@@ -70,6 +81,8 @@ def _leaning(text: str) -> str:
         if not shows and not cut.is_code(block) and _SHOWN_BEFORE.search(block):
             return "refers to another section"
         shows = shows or cut.is_code(block) or bool(_ITEMS.match(block) or _STEPS.match(block))
+    if parts and _TOLD_LATER.search(parts[-1]):
+        return "refers to another section"
     words = len(re.findall(r"[A-Za-z]{2,}", _WEB.sub(" ", text)))
     if parts and cut.is_code(parts[0]) and words < FEW_WORDS:
         return "code that nothing explains"
