@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from opslore import store
-from opslore.cards import Document, Dropped
+from opslore.cards import Corpus, Document, Dropped
 from opslore.config_sources import RunbookSource, Source
 from opslore.sources import Collected, Ground, Stream
 from opslore.sources.coverage import SourceCount, coverage
@@ -84,6 +84,7 @@ def collect(sources: Sequence[Source], root: Path, keep: Path) -> Gathered:
     Raises:
         SourceError: nothing there, it cannot be read, or a limit; what was fetched is kept.
         DataError: nothing in it.
+        NotMade: only what is there is asked for, and nothing was ever fetched.
     """
     parts = [(name(source), _opened(source, root, keep)) for source in sources]
     digest = hashlib.sha256()
@@ -109,9 +110,18 @@ def _opened(source: Source, root: Path, keep: Path) -> Collected | Stream:
         return runbook.collect(source, root)
     module = importlib.import_module(f"opslore.sources.{source.kind}")
     folder = keep / f"{source.kind}-{hashlib.sha256(name(source).encode()).hexdigest()[:12]}"
-    found = module.collect(source, Ground(root, folder, offline=store.is_finding()))
+    offline = store.is_finding()
+    if offline and _is_remote(source) and not folder.is_dir():
+        raise store.NotMade(Corpus.kind, begun=False)
+    found = module.collect(source, Ground(root, folder, offline=offline))
     assert isinstance(found, Collected | Stream), f"opslore.sources.{source.kind}"
     return found
+
+
+def _is_remote(source: Source) -> bool:
+    """Whether reading it needs the network, the first time at least."""
+    path = getattr(source, "path", "")
+    return source.kind == "issues" or "://" in path or bool(getattr(source, "repository", ""))
 
 
 def name(source: Source) -> str:
