@@ -506,7 +506,7 @@ class TestBeside:
         code, out, err = say(capsys, "show", "tiny.yaml", "NodeDiskFul")
         assert (code, out) == (65, "")
         assert err == (
-            "error: 'NodeDiskFul' is no version, card or alert of tiny\n"
+            "error: 'NodeDiskFul' is no version, card, alert, page or thread of tiny\n"
             "hint: did you mean NodeDiskFull?\n"
         )
         code, _, err = say(capsys, "show", "tiny.yaml", "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from opslore.cards import Document
+from tests.bench.memory import peak_mb
 from tests.bench.quality import shared
 
 SIZES = (5000, 10_000, 25_000, 50_000)
@@ -68,11 +68,11 @@ def measured(count: int) -> dict[str, float]:
         folder = Path(room)
         prose_world.corpus(threads(count, issues), folder)
         size = (folder / "corpus" / "documents.jsonl").stat().st_size / 1e6
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before = peak_mb()
         began = time.perf_counter()
         card = prose_world.run(folder)
         seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_mb()
     return {
         "threads": count,
         "pairs": sum(card["splits"].values()),

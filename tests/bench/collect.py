@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.bench.memory import peak_mb
 
 ROOT = Path(__file__).parents[2]
 SIZES = ((5_241, 20_000), (10_000, 20_000), (20_000, 40_000), (50_000, 100_000))
@@ -78,7 +79,7 @@ def measured(url: str, keep: Path) -> dict[str, float]:
         "read_s": read,
         "again_s": again,
         "cpu_s": cpu,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
     }
 
 

@@ -263,6 +263,9 @@ def test_a_real_small_model_learns_and_its_gguf_says_what_it_learned(
 ) -> None:
     """SmolLM2 with a few steps: held-out loss below base, tokens of the GGUF those of the weights.
 
+    After so few steps many a next token is a near tie, so less parity is asked than of a release:
+    with another template, or other weights, hardly a token would agree.
+
     The references repeat each other's words (In short: ...), so a few steps are enough.
     """
     settings = prose_world.agent(
@@ -271,7 +274,7 @@ def test_a_real_small_model_learns_and_its_gguf_says_what_it_learned(
         train={"iters": 8, "lora_layers": 8, "batch_size": 4, "learning_rate": 1e-3},
         export={"quantization": "q8_0", "num_ctx": 1024},
         evaluate={"max_tokens": 80, "prose": 6, "parity": 6, "resamples": 500,
-                  "gate": {"min_test": 6, "stops": 0.0, "ungrounded": 1.0}},
+                  "gate": {"min_test": 6, "stops": 0.0, "ungrounded": 1.0, "parity": 0.9}},
     )  # fmt: skip
     _, _, evaluation = prose_world.evaluated(settings)
     gates = {gate.name: gate for gate in evaluation.gates}

@@ -10,7 +10,7 @@ import pytest
 from ollama_world import client, one_thread  # noqa: F401
 from real.ollama import llama_quantize
 
-from opslore import asking, steps
+from opslore import answer, asking, steps
 from opslore.bundle.catalogue import accepts
 from opslore.cards import Adapter, Bundle, Dataset, Message
 from opslore.config import Agent
@@ -118,9 +118,12 @@ def test_ask_is_limited_to_the_runbook(trained: tuple[Agent, Dataset, Bundle]) -
     there = deployed(*trained)
     with asking.Asking(there.agent, there.files, server=asking.OLLAMA) as model:
         for question in ("the filesystem of the node is almost full of old files", "who are you?"):
-            _, reply = model.ask(question)
-            assert reply.stopped
-            assert accepts(model.catalogue, reply.text), reply.text
+            hits, reply = model.ask(question)
+            if reply.stopped:
+                assert accepts(model.catalogue, reply.text), reply.text
+            else:  # still inside a hole's value when its tokens were used up: never an answer
+                assert reply.text.startswith('{"command":'), reply.text
+                assert answer.judged(reply, hits, question, {}).escalate
 
 
 def test_four_bits_are_the_same_four_bits(

@@ -106,9 +106,12 @@ def base(facts: Facts) -> dict[str, Any]:
 @cache
 def code() -> tuple[str, bool]:
     """The commit of the running opslore and whether its files differ from it; "" outside git."""
-    files = sorted(Path(__file__).parents[1].rglob("*.py"))
+    folder = Path(__file__).parents[1]
+    files = sorted(folder.rglob("*.py"))
     history = git.history(files)
-    return history.head, bool(history.head) and len(history.commits) < len(files)
+    if not history.head:
+        return "", False
+    return git.last(folder, "*.py"), len(history.commits) < len(files)
 
 
 def _file(name: str, digest: str) -> dict[str, Any]:

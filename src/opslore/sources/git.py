@@ -40,7 +40,8 @@ def history(files: Iterable[Path]) -> History:
     head = ""
     # One file needs one commit; for many, one pass over the folder's history is cheaper.
     which = ["-1", "--", *wanted] if len(wanted) == 1 else ["--", "."]
-    log = _git(folder, "log", "--format=%x01%H %cI%x00", "--name-only", "-z", *which)
+    # `-c`: a merge that changed a file by itself is the file's last commit.
+    log = _git(folder, "log", "-c", "--format=%x01%H %cI%x00", "--name-only", "-z", *which)
     for entry in log.split("\x01")[1:]:
         stamp, *names = _names(entry)
         commit, _, date = stamp.partition(" ")
@@ -52,6 +53,11 @@ def history(files: Iterable[Path]) -> History:
         if len(commits) == len(wanted):
             break
     return History(head, {path: where for path, where in commits.items() if path not in changed})
+
+
+def last(folder: Path, pattern: str) -> str:
+    """The commit that has the files as they are: a merge of two branches that changed some."""
+    return _git(str(folder), "log", "-1", "--format=%H", "--", pattern).strip()
 
 
 def _names(text: str) -> list[str]:
