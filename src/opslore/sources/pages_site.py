@@ -16,6 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from pydantic import Field, ValidationError
 
+from opslore import progress
 from opslore.cards import Document, Dropped, Record, Span
 from opslore.errors import SourceError
 from opslore.files import alone, write
@@ -123,7 +124,10 @@ class _Refresh:
                 wanted.append(url)
         self.getter.delay = robots.delay
         with ThreadPoolExecutor(1 if robots.delay else AT_ONCE) as pool:
-            reasons = list(pool.map(self._fetch, wanted))
+            reasons = []
+            for reason in pool.map(self._fetch, wanted):
+                reasons.append(reason)
+                progress.report("collect", len(reasons), len(wanted), "pages")
         if self.failures:
             raise self._failed(len(wanted))
         there = [url for url, reason in zip(wanted, reasons, strict=True) if not reason]
