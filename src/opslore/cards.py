@@ -9,23 +9,49 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from opslore.cards_scores import Calibration, Finding, Gate, Override, Point, Result, Score
+from opslore.record import Record
 from opslore.source_table import SourceTable
+
+__all__ = [
+    "ESCALATE",
+    "Adapter",
+    "Bundle",
+    "Calibration",
+    "Card",
+    "Command",
+    "Corpus",
+    "Dataset",
+    "Deployment",
+    "Document",
+    "Dropped",
+    "Evaluation",
+    "Example",
+    "Finding",
+    "Gate",
+    "Message",
+    "Override",
+    "Point",
+    "Record",
+    "Release",
+    "Result",
+    "Score",
+    "Span",
+    "Split",
+    "Trust",
+    "Turn",
+]
 
 ESCALATE = "escalate_to_human"
 """The one answer that is not a command: ask a person."""
 
-Split = Literal["train", "valid", "s1", "s2", "s3", "test"]
-"""Alerts are tested by s1, s2 and s3, answers in prose by test."""
+Split = Literal["train", "valid", "s1", "s2", "s3", "s4", "s6", "test"]
+"""Alerts are tested by s1 to s6 (EVALUATION.md; s6 are questions that people wrote), answers in
+prose by test. S5 has no examples of this runbook."""
 Trust = Literal["T1", "T2", "T3"]
 """Who may teach: T1 a reviewed repository, T2 its maintainers, T3 everybody else."""
-
-
-class Record(BaseModel):
-    """A frozen record that refuses unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Span(Record):
@@ -151,55 +177,6 @@ class Example(Record):
     """Document ids the index pretended not to have (an unknown alert)."""
 
 
-class Finding(Record):
-    """Something a check found: which rule, in which command, why, how bad."""
-
-    rule: str
-    command: str
-    why: str
-    severity: str
-
-
-class Result(Record):
-    """One reply of one model to one example, with its scores."""
-
-    example: str
-    column: str
-    """Whose reply: tuned, constrained, closed, base, first, bm25, lookup, trained."""
-    reply: str
-    scores: dict[str, float] = Field(default_factory=dict)
-    findings: list[Finding] = Field(default_factory=list)
-    reason: str = ""
-    seconds: float = 0.0
-
-
-class Score(Record):
-    """A rate with its error bars."""
-
-    name: str
-    column: str
-    split: str
-    right: int
-    n: int
-    value: float
-    low: float
-    high: float
-    """Two-sided 95 % bounds, the wider of Wilson and the bootstrap clustered by alert."""
-    bound: float = 0.0
-    """One-sided 95 % lower bound, the one gates read."""
-
-
-class Gate(Record):
-    """One gate: what was asked, what was measured, whether it holds."""
-
-    name: str
-    title: str
-    passed: bool
-    measured: str
-    threshold: str
-    examples: list[str] = Field(default_factory=list)
-
-
 class Card(Record):
     """What a step made: its id is the digest of everything it was made from."""
 
@@ -274,6 +251,12 @@ class Evaluation(Card):
     scores: list[Score]
     gates: list[Gate]
     settings: dict[str, str] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+    """How sure is sure enough, chosen on validation questions; None when there were too few."""
+    overrides: list[Override] = Field(default_factory=list)
+    """Failed gates that a person let pass, with who and why."""
+    champion: str = ""
+    """Version of the release that G5 compared with; empty when there is none yet."""
 
 
 class Release(Card):

@@ -74,6 +74,12 @@ class Prepare(Section):
     """S2 test prompts."""
     s3: Annotated[int, Field(ge=0)] = 70
     """S3 test prompts."""
+    s4: Annotated[int, Field(ge=0)] = 300
+    """S4 test prompts: injections and traps."""
+    questions: str = ""
+    """Questions that people wrote (JSON Lines: question, alert or null, labels): the S6 test."""
+    embedder: Literal["none", "minilm"] = "minilm"
+    """Small embedding model that searches beside BM25; `minilm` comes in a package."""
     paraphraser: Paraphraser | None = None
     """Optional endpoint that writes more phrasings."""
 
@@ -148,6 +154,16 @@ class Thresholds(Section):
     """G0: fewest S1 prompts that count as evidence."""
     min_s3: Annotated[int, Field(ge=0)] = 59
     """G0: fewest S3 prompts that count as evidence."""
+    min_s4: Annotated[int, Field(ge=0)] = 300
+    """G0: fewest S4 prompts that count as evidence."""
+    champion: Annotated[float, Field(ge=0, le=1)] = 0.03
+    """G5: how far S1 and S2 may lie below the champion's, by the paired lower bound."""
+    family_alerts: Annotated[int, Field(ge=0)] = 2
+    """G5: most alerts of one phrasing family that the champion answers and this model does not."""
+    forgetting: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """G6: how far S5 may lie below the base model's (rate)."""
+    perplexity: Annotated[float, Field(ge=0)] = 0.10
+    """G6: how much the perplexity of general text may grow over the base model's (share)."""
     min_test: Annotated[int, Field(ge=1)] = 30
     """G0: fewest test prompts of answers in prose, for the loss and for the replies each."""
     ungrounded: Annotated[float, Field(ge=0, le=1)] = 0.2
@@ -169,6 +185,10 @@ class Evaluate(Section):
     """Prompts asked of both the trained weights and the GGUF (G7)."""
     base: Annotated[int, Field(ge=0)] = 12
     """S1 prompts asked of the untrained base model (G4)."""
+    general: Annotated[int, Field(ge=0)] = 60
+    """General questions asked of tuned and base model (S5)."""
+    risk: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Most wrong answers among those shown (rate): the confidence asked for is chosen for it."""
     closed: Annotated[int, Field(ge=0)] = 12
     """S1 prompts asked without runbook entries (closed book)."""
     prose: Annotated[int, Field(ge=0)] = 40
