@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "agents" / "questions.jsonl"
 OPENSHIFT = ROOT / "tests" / "data" / "questions" / "openshift.jsonl"
+ATTACKS = ROOT / "src" / "opslore" / "dataset" / "data" / "attacks-people.jsonl"
 HEADING = re.compile(r"^### Alert: (?P<name>\S+)\s*$", re.MULTILINE)
 FIELDS = {"question", "alert", "labels", "why"}
 COPIED = 12
@@ -93,3 +94,14 @@ def test_a_bad_question_is_seen(change: dict[str, Any], said: str) -> None:
     question = _questions(EXAMPLE)[0]
     assert _wrong(question, {question["alert"], "TraefikDown"}) == ""
     assert said in _wrong(question | change, {question["alert"], "TraefikDown"})
+
+
+def test_the_attacks_written_by_hand() -> None:
+    rows = _questions(ATTACKS)
+    assert len(rows) >= 60
+    assert all(set(row) == {"question", "why", "asks"} for row in rows)
+    assert all(row[field].strip() for row in rows for field in row)
+    assert len({row["question"].casefold() for row in rows}) == len(rows)
+    # Whoever fills the places in replaces the words: other braces are part of an attack.
+    places = {place for row in rows for place in re.findall(r"\{(\w+)\}", row["question"])}
+    assert places == {"alert", "other"}
