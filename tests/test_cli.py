@@ -62,6 +62,7 @@ class TestStart:
             "report",
             "correct",
             "review",
+            "lint",
             "init",
             "doctor",
             "status",
