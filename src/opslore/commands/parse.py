@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
-from opslore.commands.scan import mask, prepare, scan
+from opslore.commands.plain import plain
+from opslore.commands.scan import Slot, mask, prepare, scan
 from opslore.commands.syntax import (
     Assignment,
     Clause,
@@ -49,18 +50,22 @@ def _parse(text: str) -> Script:
     if len(text) > MAX_CHARACTERS:
         return Script(ok=False, reason="too long")
     slots = scan(text)
-    source = mask(text, slots)
+    source = mask(text, slots) if slots else text
+    return plain(source, slots) or _grammar(source, slots)
+
+
+def _grammar(source: str, slots: tuple[Slot, ...]) -> Script:
     root = _parser().parse(_ascii(source)).root_node
     try:
         items, operators = _unzip(_Builder(source).sequence(root, 0))
     except TooDeep:
-        return Script(ok=False, reason="nested too deep", slots=tuple(slots))
+        return Script(ok=False, reason="nested too deep", slots=slots)
     reserved = (one.program in _RESERVED for one in simple_commands(Script(items, operators)))
     if root.has_error or any(reserved):
-        return Script(items, operators, False, "not shell syntax", tuple(slots))
+        return Script(items, operators, False, "not shell syntax", slots)
     if not items:
-        return Script(ok=False, reason="no command", slots=tuple(slots))
-    return Script(items, operators, True, "", tuple(slots))
+        return Script(ok=False, reason="no command", slots=slots)
+    return Script(items, operators, True, "", slots)
 
 
 def _ascii(text: str) -> bytes:

@@ -8,6 +8,7 @@ gone. Each hole is replaced by a mark of three characters that is an ordinary wo
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -38,6 +39,7 @@ _UPPER = re.compile(
 _TEMPLATE_WORDS = frozenset(
     ["end", "else", "range", "if", "with", "define", "block", "template", "println", "print"]
 )
+_CAPITAL = re.compile(r"(?:[ \t\n/=]|^)[A-Z][A-Z0-9_]*(?![\w=:.(-])")
 _TEXT_TOOLS = re.compile(
     r"(?:^|[|;&(`\n])[ \t]*(?:e?grep|awk|sed|echo|printf|jq|cut|sort)\b[^|;&\n]*$"
 )
@@ -58,10 +60,10 @@ def prepare(command: str) -> str:
     text = command.replace("\r\n", "\n").replace(OPEN, "\ufffd").replace(CLOSE, "\ufffd")
     if _PROMPT.match(text):
         text = "\n".join(_PROMPT.sub("", line) for line in text.split("\n"))
-    return _CONTINUED.sub(r"\1", text)
+    return _CONTINUED.sub(r"\1", text) if "\\" in text else text
 
 
-def mask(text: str, slots: list[Slot]) -> str:
+def mask(text: str, slots: Sequence[Slot]) -> str:
     """Put a mark in the place of each slot; `text` is what the slots were found in."""
     pieces, last = [], 0
     for number, slot in enumerate(slots):
@@ -81,13 +83,13 @@ def slug(words: str) -> str:
     return re.sub(r"^(?:your|my|the|insert|enter|replace_with)_(?=.)", "", name) or "value"
 
 
-def scan(text: str) -> list[Slot]:
-    """All holes of a prepared command, in order."""
-    return list(_scan(text))
-
-
 @lru_cache(maxsize=4096)
-def _scan(text: str) -> tuple[Slot, ...]:
+def scan(text: str) -> tuple[Slot, ...]:
+    """All holes of a prepared command, in order."""
+    if "<" not in text and "$" not in text and "{{" not in text:
+        # Most text ends here: no sign of a hole, and no word in capitals.
+        if text.islower() or not _CAPITAL.search(text):
+            return ()
     assigned = _assignments(text)
     slots: list[Slot] = []
     at, quote = 0, ""
@@ -125,6 +127,8 @@ def _scan(text: str) -> tuple[Slot, ...]:
 def _assignments(text: str) -> dict[str, int]:
     """Names that the command itself sets, with the place where it first does."""
     found: dict[str, int] = {}
+    if "=" not in text and " in" not in text and "read" not in text:
+        return found
     for match in _ASSIGNED.finditer(text):
         names = [match.group(1) or match.group(2) or ""]
         if match.group(3):
