@@ -29,9 +29,20 @@ READABLE = [command for command in COMMANDS if parse(command).ok]
 PLAIN = [command for command in READABLE if "<<" not in command and "#" not in command]
 """Commands to which more can be added at the end of the line."""
 
-SIGNS = """' " ` | || && ; & ( ) { } < > >> << <<EOF <<< EOF $ $( ${ $(( )) <( # \\ * ? ~ [ ] [[ ]]
-= ! - -- {{ }} <pod> $NS {{x}} POD_NAME do done for in if then fi while case esac function () : .
-\ue000 \ue001 \ud800 \x00 \t \r é 全 \U0001f600 \u202e""".split(" ")
+_SIGNS = "' \" ` | || && ; & ( ) { } < > >> << <<EOF <<< EOF $ $( ${ $(( )) <( # \\ * ? ~ [ ] [[ ]]"
+_WORDS = "= ! - -- {{ }} <pod> $NS {{x}} POD_NAME do done for in if then fi while case esac () : ."
+SIGNS = (
+    *_SIGNS.split(),
+    *_WORDS.split(),
+    "\t",
+    "\r",
+    "\x00",
+    "\ue000",
+    "\ud800",
+    "é",
+    "全",
+    "\u202e",
+)
 
 
 @st.composite

@@ -20,8 +20,9 @@ OPEN, CLOSE = "\ue000", "\ue001"
 MARK = re.compile(f"{OPEN}([0-9]+){CLOSE}")
 
 _PROMPT = re.compile(
-    r"^[ \t]*(?:\$|\[[\w.@~: /-]+\][$#]|sh-[\d.]+[$#]|[\w.-]+@[\w.-]+:\S*[$#])[ \t]+"
+    r"^[ \t]*(?:\$|\[[\w.@~: /-]+\][$#]|sh-[\d.]+[$#]|[\w.-]+@[\w.-]+:\S*[$#])[ \t]+", re.M
 )
+_REMARKS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _CONTINUED = re.compile(r"(?<!\\)((?:\\\\)*)\\\r?\n")
 _HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)([A-Za-z_]\w*)\1")
 _ASSIGNED = re.compile(
@@ -58,8 +59,9 @@ class Slot:
 def prepare(command: str) -> str:
     """Take prompt signs and line continuations out of a command."""
     text = command.replace("\r\n", "\n").replace(OPEN, "\ufffd").replace(CLOSE, "\ufffd")
-    if _PROMPT.match(text):
-        text = "\n".join(_PROMPT.sub("", line) for line in text.split("\n"))
+    remarks = _REMARKS.match(text) if "\n" in text else None
+    if _PROMPT.match(text, remarks.end() if remarks else 0):
+        text = _PROMPT.sub("", text)
     return _CONTINUED.sub(r"\1", text) if "\\" in text else text
 
 
@@ -86,10 +88,17 @@ def slug(words: str) -> str:
 @lru_cache(maxsize=4096)
 def scan(text: str) -> tuple[Slot, ...]:
     """All holes of a prepared command, in order."""
-    if "<" not in text and "$" not in text and "{{" not in text:
-        # Most text ends here: no sign of a hole, and no word in capitals.
-        if text.islower() or not _CAPITAL.search(text):
-            return ()
+    return tuple(_walk(text)) if _may_hold(text) else ()
+
+
+def _may_hold(text: str) -> bool:
+    """Whether there is any sign of a hole; most text ends here."""
+    if "<" in text or "$" in text or "{{" in text:
+        return True
+    return not text.islower() and bool(_CAPITAL.search(text))
+
+
+def _walk(text: str) -> list[Slot]:
     assigned = _assignments(text)
     slots: list[Slot] = []
     at, quote = 0, ""
@@ -121,7 +130,7 @@ def scan(text: str) -> tuple[Slot, ...]:
         if slot:
             slots.append(slot)
         at = slot.end if slot else at + 1
-    return tuple(slots)
+    return slots
 
 
 def _assignments(text: str) -> dict[str, int]:
