@@ -22,9 +22,9 @@ _TOKEN = re.compile(rf"{_PIECE}|\|\|?+|&&|[^ \t]", re.ASCII)
 _PIECES = re.compile(r"'[^']*'|\"[^\"]*\"|[^'\"]+")
 _OPERATORS = frozenset({"|", "||", "&&", ";"})
 _KEYWORDS = frozenset(
-    ["if", "then", "elif", "else", "fi", "for", "in", "select", "while", "until", "do", "done"]
-    + ["case", "esac", "function", "time", "coproc", "{", "}", "!", "[", "unset", "unsetenv"]
-    + ["declare", "typeset", "export", "readonly", "local"]
+    {"if", "then", "elif", "else", "fi", "for", "in", "select", "while", "until", "do", "done"}
+    | {"case", "esac", "function", "time", "coproc", "{", "}", "!", "[", "unset", "unsetenv"}
+    | {"declare", "typeset", "export", "readonly", "local"}
 )
 """First words that are no program."""
 _PROGRAM = re.compile(rf"(?![0-9]+$)(?:[\w./:{_MARKS}-]|'[^']*'|\"[^\"]*\")+", re.ASCII)
