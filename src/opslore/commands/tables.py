@@ -1,7 +1,12 @@
 """What is known about each tool: which flags take a value, their long names, verbs and risks.
 
 One JSON file per tool lies in `tables/`; each names the version and the page it was written from.
-Flags are one string, `"namespace/n context output/o"`: long name, slash, short name.
+Flags are one string, `"namespace/n context output/o"`: long name, slash, other names.
+
+`value`, `bool` and `many` stand beside the tool and beside each verb, written by hand. `flags`
+holds what the tool's own help says, by verb path, written by `python -m tests.tables`: an entry
+counts for its path and for every path below it (`compose` for `compose up`), "" for the whole tool.
+Of two that speak of one flag the longer path wins, then the hand.
 """
 
 from __future__ import annotations
@@ -33,6 +38,9 @@ class Flags:
     value: frozenset[str] = frozenset()
     boolean: frozenset[str] = frozenset()
     short: Mapping[str, str] = field(default_factory=dict)
+    """Letters and other names -> the name that counts."""
+    many: frozenset[str] = frozenset()
+    """Flags of `value` that take every word up to the next flag (`--instance-ids i-1 i-2`)."""
 
     def merged(self, other: Flags) -> Flags:
         """These flags, overridden by `other`'s."""
@@ -40,6 +48,7 @@ class Flags:
             (self.value - other.boolean) | other.value,
             (self.boolean - other.value) | other.boolean,
             {**self.short, **other.short},
+            (self.many - other.boolean - other.value) | other.many,
         )
 
 
@@ -50,7 +59,9 @@ class Verb:
     path: tuple[str, ...] = ()
     risk: Level = "unknown"
     flags: Flags = field(default_factory=Flags)
+    """All flags that it takes, those of the tool included."""
     defaults: Mapping[str, str] = field(default_factory=dict)
+    """Documented defaults of its flags, those of the tool included."""
     resource: str = ""
     """`kind` when the positionals name a resource kind; a kind (`pod`) that a bare name means."""
     inner: str = ""
@@ -72,11 +83,20 @@ class Tool:
     aliases: Mapping[str, str]
     verbs: Mapping[str, Verb]
     default: Verb
-    depth: int
+    nodes: Mapping[str, Flags]
+    """Every verb path and every beginning of one -> the flags that may follow it."""
+    same: Mapping[str, str]
+    """Verb paths that are another name of one (`container ls` is `ps`)."""
     family: str = ""
     defaults: Mapping[str, str] = field(default_factory=dict)
     synonyms: frozenset[str] = frozenset()
     """Programs that are only another name of the first one."""
+    otherwise: Literal["bool", "value"] = "bool"
+    """What a long flag is that nobody lists."""
+    services: frozenset[str] = frozenset()
+    """First words of a verb path that ends in one of `operations`, however long it is."""
+    operations: Mapping[str, Level] = field(default_factory=dict)
+    """Last words, or their first part (`describe` of `describe-instances`) -> the risk."""
 
 
 @dataclass(frozen=True)
@@ -153,22 +173,56 @@ def tools() -> Mapping[str, Tool]:
 
 def _flags(row: Mapping[str, Any]) -> Flags:
     short: dict[str, str] = {}
-    kinds: dict[str, set[str]] = {"value": set(), "bool": set()}
+    kinds: dict[str, set[str]] = {"value": set(), "bool": set(), "many": set()}
     for kind, names in kinds.items():
         for spelling in row.get(kind, "").split():
-            long, _, letter = spelling.partition("/")
-            names.add(long or letter)
-            if letter:
-                short[letter] = long or letter
-    return Flags(frozenset(kinds["value"]), frozenset(kinds["bool"]), short)
+            name, *others = spelling.split("/")
+            name = name or others[0]
+            names.add(name)
+            # A flag that is only a letter hides the letter of a wider table.
+            others += [name] if len(name) == 1 else []
+            short |= dict.fromkeys(others, name)
+    value = frozenset(kinds["value"] | kinds["many"])
+    return Flags(value, frozenset(kinds["bool"]), short, frozenset(kinds["many"]))
 
 
-def _verb(path: str, row: Mapping[str, Any]) -> Verb:
+@dataclass
+class _Node:
+    """What holds at a verb path: flags and defaults, with those of every shorter path."""
+
+    flags: Flags
+    defaults: dict[str, str]
+
+    def below(self, *rows: Mapping[str, Any]) -> _Node:
+        flags, defaults = self.flags, self.defaults
+        for row in rows:
+            if row.keys() & {"value", "bool", "many"}:
+                flags = flags.merged(_flags(row))
+            if "defaults" in row:
+                defaults = {**defaults, **row["defaults"]}
+        return _Node(flags, defaults)
+
+
+def _nodes(row: Mapping[str, Any], verbs: Mapping[str, Mapping[str, Any]]) -> dict[str, _Node]:
+    """Every beginning of a verb path, the shorter before the longer."""
+    said = row.get("flags", {})
+    found = {"": _Node(Flags(), {}).below(said.get("", {}), row)}
+    for path in sorted([*verbs, *said]):
+        words = path.split()
+        for length in range(1, len(words) + 1):
+            part = " ".join(words[:length])
+            if part not in found:
+                above = found[" ".join(words[: length - 1])]
+                found[part] = above.below(said.get(part, {}), verbs.get(part, {}))
+    return found
+
+
+def _verb(path: str, row: Mapping[str, Any], node: _Node) -> Verb:
     return Verb(
         tuple(path.split()),
         row.get("risk", "unknown"),
-        _flags(row),
-        row.get("defaults", {}),
+        node.flags,
+        node.defaults,
         row.get("resource", ""),
         row.get("inner", ""),
         row.get("raises", {}),
@@ -177,21 +231,27 @@ def _verb(path: str, row: Mapping[str, Any]) -> Verb:
 
 
 def _tool(row: Mapping[str, Any]) -> Tool:
-    verbs: dict[str, Verb] = {}
+    rows: dict[str, Mapping[str, Any]] = {}
     for paths, entry in row.get("verbs", {}).items():
         details = {"risk": entry} if isinstance(entry, str) else entry
-        for path in paths.split(", "):
-            verbs[path] = _verb(path, details)
+        rows |= dict.fromkeys(paths.split(", "), details)
+    nodes = _nodes(row, rows)
+    operations: Mapping[str, str] = row.get("operations", {})
+    verbs = {path: _verb(path, details, nodes[path]) for path, details in rows.items()}
     return Tool(
         row["programs"].split()[0],
         tuple(row["programs"].split()),
         row.get("style", "verbs" if verbs else "plain"),
-        _flags(row),
+        nodes[""].flags,
         row.get("aliases", {}),
         verbs,
-        _verb("", row),
-        max((len(verb.path) for verb in verbs.values()), default=0),
+        _verb("", row, nodes[""]),
+        {path: node.flags for path, node in nodes.items() if path},
+        row.get("same", {}),
         row.get("family", ""),
-        row.get("defaults", {}),
+        nodes[""].defaults,
         frozenset(row.get("synonyms", "").split()),
+        row.get("otherwise", "bool"),
+        frozenset(row.get("services", "").split()),
+        {name: level for level in LEVELS for name in operations.get(level, "").split()},
     )
