@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from opslore.commands.tables import tools
 
 from . import write
-from .agree import differences, missing
+from .agree import chosen, differences, missing
 from .fold import fold, joined, same
 from .known import KEPT
 from .programs import Program, present
@@ -41,41 +41,47 @@ def _said(program: Program, path: Path) -> Tree:
 
 def _update(tool: str, tree: Tree) -> None:
     path, row = write.rows()[tool]
-    if services := row.get("services", "").split():
-        tree = {verb: said for verb, said in tree.items() if not verb or verb.split()[0] in services}
-    row = dict(row)
     kept = KEPT.get(tool, {})
-    row |= _by_hand(row, tree, [""], kept)
-    row["verbs"] = {
-        paths: entry if isinstance(entry, str) else _by_hand(entry, tree, paths.split(", "), kept)
+    others = same(tree) | row.get("same", {})
+    tree = {verb: said for verb, said in chosen(tree, row).items() if verb not in others}
+    entries = {
+        ", ".join(one for one in paths.split(", ") if one not in others): entry
         for paths, entry in row.get("verbs", {}).items()
     }
-    others = same(tree) | row.get("same", {})
-    row["same"] = {one: others[one] for one in sorted(others)}
-    row["flags"] = fold(tree)
-    for key in ("value", "bool", "verbs", "same"):
-        if not row.get(key):
-            row.pop(key, None)
-    write.save(path, row)
+    found = _by_hand(row, tree, [], kept) | {
+        "verbs": {
+            paths: entry
+            if isinstance(entry, str)
+            else _by_hand(entry, tree, paths.split(", "), kept)
+            for paths, entry in entries.items()
+            if paths
+        },
+        "same": {one: others[one] for one in sorted(others)},
+        "flags": fold(tree, kept),
+    }
+    write.save(path, {key: value for key, value in found.items() if value})
 
 
 def _by_hand(
     row: Mapping[str, Any], tree: Tree, paths: list[str], kept: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A row without the flags that the help lists for all of its paths."""
+    """A row without the flags that the help lists for all of its paths; for the tool, for any."""
+    listed = [
+        said.kinds.keys() | said.others.keys()
+        for path, said in tree.items()
+        if not paths or path in paths
+    ]
+    if not paths:
+        listed = [set[str]().union(*listed)]
     found = dict(row)
-    listed = [tree[path].kinds.keys() | tree[path].others.keys() for path in paths if path in tree]
-    if paths == [""]:
-        listed = [set().union(*(said.kinds.keys() | said.others.keys() for said in tree.values()))]
     for kind in ("value", "bool"):
         names = [
-            name
-            for name in row.get(kind, "").split()
-            if name.strip("/").split("/")[0] in kept
-            or not listed
-            or not all(name.strip("/").split("/")[0] in one for one in listed)
+            "/".join([name, *(one for one in letters if not any(one in said for said in listed))])
+            for name, *letters in (one.split("/") for one in row.get(kind, "").split())
+            if not listed or not all(name in said for said in listed)
         ]
-        found[kind] = " ".join(names)
+        stay = [one for one in row.get(kind, "").split() if one.split("/")[0] in kept]
+        found[kind] = " ".join(dict.fromkeys([*stay, *names]))
     return {key: value for key, value in found.items() if value or key not in ("value", "bool")}
 
 
@@ -86,10 +92,10 @@ def main() -> None:
         _update(tool, tree)
     tools.cache_clear()
     for tool, tree in said.items():
-        services = tools()[tool].services
-        for verb in missing(tools()[tool], tree) if not services else []:
+        tree = chosen(tree, write.rows()[tool][1])
+        for verb in missing(tools()[tool], tree):
             print(f"{tool} {verb}: no risk in the table")
-        for line in differences(tools()[tool], tree):
+        for line in differences(tools()[tool], tree, KEPT.get(tool, {})):
             print(f"{tool} {line}")
 
 

@@ -58,7 +58,7 @@ def _kubectl(program: Path) -> Tree:
 
 def _git(program: Path) -> Tree:
     names = run(program, "--list-cmds=main,others").split()
-    wanted = [name for name in names if name in _GIT]
+    wanted = [name for name in names if name in _GIT.split()]
     read = partial(gnu.options, style="angle")
     found = each(program, _without_usage(read), wanted, ("-h",))
     return {"": read(""), **found}
@@ -70,10 +70,10 @@ def _without_usage(read: Callable[[str], Said]) -> Callable[[str], Said]:
 
 
 _GIT = (
-    "add am apply archive bisect blame branch bundle cat-file checkout cherry-pick clean clone commit "
-    "config describe fetch fsck gc grep init ls-files ls-remote merge mv pull push "
+    "add am apply archive bisect blame branch bundle cat-file checkout cherry-pick clean clone"
+    "commit config describe fetch fsck gc grep init ls-files ls-remote merge mv pull push "
     "rebase remote reset restore revert rm show-ref stash switch tag update-ref worktree"
-).split()
+)
 
 
 def _terraform(program: Path) -> Tree:
@@ -146,18 +146,18 @@ _PLAIN = [
     Program("wget", plain("--help")),
 ]
 _GNU = (
-    "cat tac nl head tail grep sort uniq wc cut tr comm paste fold tsort ls dir stat readlink realpath "
-    "basename dirname du df tee od base64 base32 md5sum sha1sum sha256sum sha512sum cksum "
-    "mkdir touch ln cp mv install rm rmdir shred truncate expr factor "
+    "cat tac nl head tail grep sort uniq wc cut tr comm paste fold tsort ls dir stat "
+    "readlink realpath basename dirname du df tee od base64 base32 md5sum sha1sum sha256sum "
+    "sha512sum cksum mkdir touch ln cp mv install rm rmdir shred truncate expr factor "
     "column rev findmnt lsblk blkid wipefs file hexdump strings diff cmp sdiff "
     "rsync sudo env timeout nohup nice ionice stdbuf chrt taskset unshare watch "
     "xargs chroot nsenter flock setsid runuser strace sysctl"
-).split()
+)
 
 
 def programs() -> dict[str, Program]:
     """Every program that can be asked, by its name."""
-    listed = [*_VERBS, *_PLAIN, *(Program(name, plain("--help")) for name in _GNU)]
+    listed = [*_VERBS, *_PLAIN, *(Program(name, plain("--help")) for name in _GNU.split())]
     return {one.name: one for one in listed}
 
 

@@ -3,10 +3,10 @@
 One JSON file per tool lies in `tables/`; each names the version and the page it was written from.
 Flags are one string, `"namespace/n context output/o"`: long name, slash, other names.
 
-`value`, `bool` and `many` stand beside the tool and beside each verb, written by hand. `flags`
-holds what the tool's own help says, by verb path, written by `python -m tests.tables`: an entry
-counts for its path and for every path below it (`compose` for `compose up`), "" for the whole tool.
-Of two that speak of one flag the longer path wins, then the hand.
+`value`, `bool` and `many` stand beside the tool, each verb and each of `groups` (beginnings of
+verb paths, `compose`), written by hand. `flags` holds what the tool's own help says, by verb path,
+written by `python -m tests.tables`: an entry counts for its path and for every path below it, ""
+for the whole tool. Of two that speak of one flag the longer path wins, then the hand.
 """
 
 from __future__ import annotations
@@ -205,15 +205,15 @@ class _Node:
 
 def _nodes(row: Mapping[str, Any], verbs: Mapping[str, Mapping[str, Any]]) -> dict[str, _Node]:
     """Every beginning of a verb path, the shorter before the longer."""
-    said = row.get("flags", {})
+    said, groups = row.get("flags", {}), row.get("groups", {})
     found = {"": _Node(Flags(), {}).below(said.get("", {}), row)}
-    for path in sorted([*verbs, *said]):
+    for path in sorted([*verbs, *said, *groups]):
         words = path.split()
         for length in range(1, len(words) + 1):
             part = " ".join(words[:length])
             if part not in found:
                 above = found[" ".join(words[: length - 1])]
-                found[part] = above.below(said.get(part, {}), verbs.get(part, {}))
+                found[part] = above.below(*(rows.get(part, {}) for rows in (said, groups, verbs)))
     return found
 
 
