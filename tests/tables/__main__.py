@@ -24,14 +24,16 @@ from .programs import Program, present
 from .tree import Tree
 
 
-def trees() -> dict[str, Tree]:
-    """What every program here says, by the tool whose table it belongs to."""
+def trees() -> dict[str, tuple[Tree, list[str]]]:
+    """What every program here says and its version, by the tool whose table it belongs to."""
     found: dict[str, list[Tree]] = {}
+    versions: dict[str, list[str]] = {}
     for program, paths in present():
         tool = program.of or program.name
         if not sys.argv[1:] or tool in sys.argv[1:]:
             found.setdefault(tool, []).extend(_said(program, path) for path in paths)
-    return {tool: joined(said) for tool, said in found.items()}
+            versions.setdefault(tool, []).extend(program.named(path) for path in paths)
+    return {tool: (joined(said), versions[tool]) for tool, said in found.items()}
 
 
 def _said(program: Program, path: Path) -> Tree:
@@ -39,7 +41,7 @@ def _said(program: Program, path: Path) -> Tree:
     return program.tree(path)
 
 
-def _update(tool: str, tree: Tree) -> None:
+def _update(tool: str, tree: Tree, versions: list[str]) -> None:
     path, row = write.rows()[tool]
     kept = KEPT.get(tool, {})
     others = same(tree) | row.get("same", {})
@@ -57,6 +59,7 @@ def _update(tool: str, tree: Tree) -> None:
             if paths
         },
         "same": {one: others[one] for one in sorted(others)},
+        "help": ", ".join(sorted(set(versions))),
         "flags": fold(tree, kept),
     }
     write.save(path, {key: value for key, value in found.items() if value})
@@ -88,10 +91,10 @@ def _by_hand(
 def main() -> None:
     """Write the tables and print what they still lack."""
     said = trees()
-    for tool, tree in said.items():
-        _update(tool, tree)
+    for tool, (tree, versions) in said.items():
+        _update(tool, tree, versions)
     tools.cache_clear()
-    for tool, tree in said.items():
+    for tool, (tree, _) in said.items():
         tree = chosen(tree, write.rows()[tool][1])
         for verb in missing(tools()[tool], tree):
             print(f"{tool} {verb}: no risk in the table")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Program:
     name: str
     ask: Ask
     version: tuple[str, ...] = ("--version",)
+    """What it is asked for its version."""
     optional: tuple[str, ...] = ()
     """Flags whose value is optional and so must follow `=`, though the help does not show it."""
     group: str = ""
@@ -40,6 +42,13 @@ class Program:
         if not self.group:
             return found
         return {f"{self.group} {path}".strip(): one for path, one in found.items()}
+
+    def named(self, path: Path) -> str:
+        """The program with its version, as the line that it prints says it."""
+        lines = [line.strip() for line in run(path, *self.version).splitlines()]
+        line = next((line for line in lines if re.search(r"\d\.\d", line)), "no version")
+        number = re.search(r"v?\d+\.[\w.+~-]*", line)
+        return f"{self.name} {number[0] if number else line}"
 
     def found(self) -> list[Path]:
         """Every copy of the program: built ones, OPSLORE_TOOLS, then the path of this machine."""
@@ -61,7 +70,9 @@ def _git(program: Path) -> Tree:
     wanted = [name for name in names if name in _GIT.split()]
     read = partial(gnu.options, style="angle")
     found = each(program, _without_usage(read), wanted, ("-h",))
-    return {"": read(""), **found}
+    usage = run(program, "-h").partition("<command>")[0]
+    lines = re.findall(r"\[(-[^\[\]]*(?:\[[^\]]*\])?[^\[\]]*)\]", usage)
+    return {"": read("\n".join(lines).replace(" | ", ", ")), **found}
 
 
 def _without_usage(read: Callable[[str], Said]) -> Callable[[str], Said]:
@@ -103,7 +114,8 @@ def _systemctl(program: Path) -> Tree:
 def _etcdctl(program: Path) -> Tree:
     text = run(program, "--help")
     if "OPTIONS:" not in text:
-        return walk(program, said.cobra)
+        found = walk(program, said.cobra)
+        return found | {"": said.cobra(run(program, "options"))}
     top = said.etcdctl(text)
     paths = [path for path in top.commands if not path.startswith(("completion", "help"))]
     return {"": top, **each(program, said.etcdctl, paths, ("--help",))}

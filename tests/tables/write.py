@@ -10,7 +10,7 @@ from typing import Any
 FOLDER = Path(__file__).parents[2] / "src" / "opslore" / "commands" / "tables"
 _ORDER = (
     "programs synonyms family style version source risk inner value bool many otherwise defaults "
-    "aliases raises lowers services operations verbs groups same flags"
+    "aliases raises lowers services operations verbs groups same help flags"
 )
 
 
