@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from opslore.commands.syntax import Part, Word, word
-from opslore.commands.tables import Flags, Tool, Verb, tools
+from opslore.commands.tables import Flags, Level, Tool, Verb, tools
 
 _SYSTEM_FOLDERS = re.compile(r"^/(?:usr/(?:local/)?)?s?bin/(?=[^/]+$)")
 
@@ -94,17 +94,22 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
         if path not in tool.nodes and not in_service and len(leading) >= wanted:
             break
         flags = tool.nodes.get(path, flags)
-        if in_service and len(leading) > 1 and path not in tool.verbs:
-            level = tool.operations.get(item.text) or tool.operations.get(item.text.split("-")[0])
-            if level:
-                return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
         if path in tool.verbs:
             found, length = tool.verbs[path], len(leading)
+        elif in_service and len(leading) > 1 and (level := _operation(tool, item.text)):
+            return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
     if found:
         return found, length
     if not leading:
         return replace(tool.default, risk="read"), 0
     return Verb(tuple(leading[:wanted]), flags=tool.flags, defaults=tool.defaults), 0
+
+
+def _operation(tool: Tool, name: str) -> Level | None:
+    """The risk of `describe-instances`: by the whole word, its first two parts, its first."""
+    parts = name.split("-")
+    spelled = (name, "-".join(parts[:2]), parts[0])
+    return next((tool.operations[one] for one in spelled if one in tool.operations), None)
 
 
 def _call(
