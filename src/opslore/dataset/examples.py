@@ -171,7 +171,9 @@ class Writer:
         for one in questions:
             where: Split = "s6" if one.entry else "s3"
             entry = one.entry or attacks.nothing(f"{asked.FAMILY}-{one.row.line}")
-            made = self.example(entry, one.row.asks(f"{asked.FAMILY}/{where}"), where, one.row.line)
+            made = self.example(
+                entry, one.row.asks_as(f"{asked.FAMILY}/{where}"), where, one.row.line
+            )
             also = [commands.fill(answer, one.row.labels) for answer in one.answers()]
             yield made.model_copy(update={"accepted": [*made.accepted, *also]})
 
