@@ -33,7 +33,7 @@ from opslore.store import Store
 KINDS: list[type[Card]] = [Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment]
 """Every kind of card, in the order of the steps."""
 
-SPLITS = ("train", "valid", "s1", "s2", "s3")
+SPLITS = ("train", "valid", "s1", "s2", "s3", "s4", "s6")
 
 
 class Trace(Record):

@@ -24,7 +24,7 @@ from opslore.evaluation import gate, scorers, scores, table
 from opslore.index import Index
 from opslore.sources.coverage import Coverage
 
-SPLITS = ("train", "valid", "s1", "s2", "s3")
+SPLITS = ("train", "valid", "s1", "s2", "s3", "s4", "s6")
 
 
 @dataclass(frozen=True)

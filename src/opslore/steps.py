@@ -47,7 +47,7 @@ def collect(agent: Agent) -> Corpus:
 
 def prepare(agent: Agent, corpus: Corpus) -> Dataset:
     """Write the examples of every split, and the index their prompts are made from."""
-    from opslore.dataset import answers, approved, examples, paraphrase
+    from opslore.dataset import answers, approved, asked, examples, paraphrase
 
     home = store_of(agent)
     section = {"prepare": agent.prepare.model_dump(), "system": agent.system_prompt}
@@ -65,7 +65,7 @@ def prepare(agent: Agent, corpus: Corpus) -> Dataset:
         reword = paraphrase.writer(agent.prepare, agent.system_prompt, work)
         return examples.prepare(agent.prepare, agent.system_prompt, home.path(corpus), work, reword)
 
-    return home.made(Dataset, section, [corpus], make)
+    return home.made(Dataset, section, [corpus], make, facts=asked.facts(agent.prepare.questions))
 
 
 def train(agent: Agent, dataset: Dataset) -> Adapter:

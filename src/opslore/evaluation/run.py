@@ -21,7 +21,7 @@ from opslore.evaluation.replies import Log
 from opslore.index import Index
 from opslore.servers import Server, load
 
-SPLITS = ("s1", "s2", "s3")
+SPLITS = ("s1", "s2", "s3", "s4", "s6")
 
 ENGINE = 512 << 20
 """Bytes of memory that an engine takes beside its weights: keys, values, buffers."""
@@ -41,7 +41,7 @@ def evaluate(
 
     Args:
         agent: the agent file.
-        dataset: folder with s1.jsonl, s2.jsonl, s3.jsonl and index.jsonl.
+        dataset: folder with s1.jsonl to s6.jsonl and index.jsonl.
         bundle: folder with model.gguf and catalogue.json.
         adapter: folder with merged/.
         work: folder of this run, named by its id.
@@ -99,7 +99,7 @@ def read(dataset: Path) -> list[Example]:
         examples += list(store.read_rows(path, Example)) if path.is_file() else []
     if not examples:
         raise DataError(
-            f"{dataset}: no test prompt in s1.jsonl, s2.jsonl, s3.jsonl",
+            f"{dataset}: no test prompt in s1.jsonl to s6.jsonl",
             hint="set prepare.s1 above 0 and run `opslore prepare AGENT.yaml`",
         )
     twice = len(examples) - len({e.id for e in examples})
