@@ -81,6 +81,13 @@ class Writer:
         filled = [commands.fill(e.answer, question.labels) for e in twins]
         return [answer for answer in filled if answer != target]
 
+    def same(self, entry: Entry) -> list[str]:
+        """Every entry with this alert's name or answer: without them its neighbours are wrong."""
+        title = entry.title.lower()
+        return [
+            e.id for e in self.index.entries if e.title.lower() == title or e.answer == entry.answer
+        ]
+
     def phrase(
         self, entry: Entry, kind: str, side: wording.Side, rng: random.Random
     ) -> phrasing.Question:
@@ -94,7 +101,7 @@ class Writer:
 
     def trained(self, entry: Entry, where: Split) -> Iterator[Example]:
         """The training (or validation) questions about one alert."""
-        kinds = phrasing.formats()
+        kinds = phrasing.order(entry.title, self.prepare.seed)
         count = self.prepare.phrasings if where == "train" else 3
         for number in range(count):
             rng = self.rng(f"{where}/{entry.id}/{number}")
@@ -119,8 +126,9 @@ class Writer:
     def escalations(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
         """Training questions whose right answer is to escalate.
 
-        A third asks about an alert whose whole section the index pretends not to have, a third
-        about technologies no entry covers, a third is no alert at all.
+        A fifth asks about an alert whose whole section the index pretends not to have, a fifth
+        about one whose neighbours it has (near misses), two fifths about technologies no entry
+        covers, a fifth is no alert at all.
         """
         kinds = phrasing.formats()
         far = [e for e in entries if e.answer != ESCALATE]
@@ -130,7 +138,8 @@ class Writer:
             if number % 5 < 2 and far and len(self.sections) > 1:
                 entry = far[rng.randrange(len(far))]
                 question = self.phrase(entry, kind, "train", rng)
-                hidden = self.sections[entry.section]
+                near = number % 5 == 1
+                hidden = self.same(entry) if near else self.sections[entry.section]
                 yield self.example(entry, question, "train", 1000 + number, hidden)
             elif number % 5 < 4 and (found := phrasing.unknown("train", self.text, rng)):
                 question = phrasing.phrase(found[0], kind, "train", rng.randrange(60), rng)
