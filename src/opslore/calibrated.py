@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from opslore.cards import Calibration
 
-SIGNALS = ("margin", "confidence", "fit")
+SIGNALS = ("margin", "confidence", "fit", "cosine")
 """Who votes: the model's preference for answering over `escalate_to_human`, its certainty of the
-words, and how far the index's best entry leads."""
+words, how far the index's best entry leads, and how near it is in meaning (with an embedder)."""
 
 BIAS = "bias"
 """Name of the constant among the weights."""

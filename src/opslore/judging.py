@@ -60,12 +60,21 @@ def judged(
     if not reply.stopped:
         return _person(f"the model's reply did not end: it was cut after {reply.tokens} tokens")
     stated = {**prompt.stated(text, hits), **labels}
-    chance: float | None = None
-    if calibration is not None:
-        signals = {"margin": reply.margin, "confidence": reply.confidence}
-        chance = probability(calibration, {**signals, "fit": prompt.sureness(text, hits)})
+    found = signals(reply, hits, text)
+    chance = probability(calibration, found) if calibration is not None else None
     shown = prompt.shown(text, hits)
     return judge(reply.text, known(reply), shown, text, stated, calibration, chance)
+
+
+def signals(reply: Reply, hits: Sequence[Hit], text: str) -> dict[str, float]:
+    """What tells how sure a reply is, by the names of `calibrated.SIGNALS`; nan is unknown."""
+    near = [hit.cosine for hit in hits if math.isfinite(hit.cosine)]
+    return {
+        "margin": reply.margin,
+        "confidence": reply.confidence,
+        "fit": prompt.sureness(text, hits),
+        "cosine": max(near, default=math.nan),
+    }
 
 
 def known(reply: Reply) -> float | None:
@@ -95,10 +104,7 @@ def judge(
         calibration: how sure is sure enough; None for a bundle that was never evaluated.
         chance: the calibrated probability that the answer is right; None when a signal is missing.
     """
-    command = commands.fill(extract(reply), labels)
-    if command == ESCALATE:
-        return _person("the model knows no command of the runbook for this")
-    entry, reason = _entry(command, hits, question, labels)
+    command, entry, reason = candidate(reply, hits, question, labels)
     if entry is None:
         return _person(reason)
     if unsure := _unsure(confidence, calibration, chance):
@@ -136,10 +142,16 @@ def _person(why: str, chance: float | None = None) -> Judged:
     return Judged(command=ESCALATE, escalate=True, why=why, probability=chance)
 
 
-def _entry(
-    command: str, hits: Sequence[Hit], question: str, labels: Mapping[str, str]
-) -> tuple[Entry | None, str]:
-    """The shown entry whose answer this is, or the reason why there is none."""
+def candidate(
+    reply: str, hits: Sequence[Hit], question: str, labels: Mapping[str, str]
+) -> tuple[str, Entry | None, str]:
+    """A reply's command, the shown entry whose answer it is, or the reason why there is none.
+
+    How sure the model was plays no part yet.
+    """
+    command = commands.fill(extract(reply), labels)
+    if command == ESCALATE:
+        return command, None, "the model knows no command of the runbook for this"
     reason = "the model's command is not the answer of any runbook entry it was shown"
     said = spoken(question)
     for hit in hits:
@@ -147,10 +159,10 @@ def _entry(
             continue
         verdict = commands.equivalent(command, hit.entry.answer, labels, said)
         if verdict.equal:
-            return hit.entry, ""
+            return command, hit.entry, ""
         if commands.template(command) == commands.template(hit.entry.answer):
             reason = f"the command for {hit.entry.title} was filled in wrongly: {verdict.reason}"
-    return None, reason
+    return command, None, reason
 
 
 def spoken(question: str) -> frozenset[str]:

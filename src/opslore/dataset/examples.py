@@ -15,7 +15,7 @@ from typing import Any
 from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
-from opslore.dataset import asked, attacks, clean, corrected, phrasing, split, wording
+from opslore.dataset import asked, attacks, calibrating, clean, corrected, phrasing, split, wording
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -162,7 +162,7 @@ class Writer:
 
     def chatter(self, where: Split, number: int) -> Example:
         """Something that is no alert."""
-        side: wording.Side = "train" if where == "train" else "test"
+        side = calibrating.side(where)
         lines = wording.data("chatter")[side]
         text = lines[(number * 7 + 3) % len(lines)]
         entry = attacks.nothing(f"chatter-{side}-{(number * 7 + 3) % len(lines)}")
@@ -211,6 +211,7 @@ def write(
     examples += [x for e in groups.get("valid", []) for x in writer.trained(e, "valid")]
     share = prepare.unknown / (1 - prepare.unknown) if prepare.unknown < 1 else 1.0
     examples += writer.escalations(train, round(share * len(examples)))
+    examples += calibrating.write(writer, train, groups.get("valid", []))
     examples += _tests(writer, known, groups)
     if prepare.questions:
         examples += writer.people(asked.read(Path(prepare.questions), index))

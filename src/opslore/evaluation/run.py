@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from opslore import ggufheader, machine, models, store
 from opslore.bundle.catalogue import Catalogue
-from opslore.cards import Example, Result
+from opslore.cards import Calibration, Example, Result
 from opslore.config import Agent
 from opslore.dataset import clean
 from opslore.errors import DataError, IntegrityError, MissingInput, OpsloreError
-from opslore.evaluation import columns, gate, scorers, scores
+from opslore.evaluation import abstention, columns, gate, scorers, scores
 from opslore.evaluation.columns import Progress, Run
 from opslore.evaluation.replies import Log
 from opslore.index import Index
@@ -62,10 +62,12 @@ def evaluate(
         run = Run(agent, examples, Index.read(dataset), log, report)
         asked = run.asked()
         columns.baselines(run)
-        rendered = _ask_bundle(run, asked, bundle)
+        validation = abstention.questions(dataset)
+        rendered = _ask_bundle(run, asked, bundle, validation)
+        sure = abstention.learn(run, validation, work)
         _ask_base(run, asked["base"])
         columns.ask_trained(run, asked["trained"], adapter / "merged", rendered)
-        results = _scored(run, asked)
+        results = _scored(run, asked, sure)
     store.write_rows(work / "results.jsonl", results.values())
     evidence = gate.Evidence(
         examples=examples,
@@ -84,6 +86,7 @@ def evaluate(
         "scores": found,
         "gates": gates,
         "settings": _settings(agent),
+        "calibration": sure,
     }
 
 
@@ -119,10 +122,13 @@ def _check(bundle: Path, adapter: Path) -> None:
             raise MissingInput(f"{path}: no such file", hint=f"run `opslore {step} AGENT.yaml`")
 
 
-def _ask_bundle(run: Run, asked: dict[str, list[Example]], bundle: Path) -> dict[str, str]:
+def _ask_bundle(
+    run: Run, asked: dict[str, list[Example]], bundle: Path, validation: list[Example]
+) -> dict[str, str]:
     """The columns of the shipped GGUF; returns its rendered prompts for the parity check."""
     catalogue = _catalogue(bundle / "catalogue.json")
     with server(run.agent, bundle / "model.gguf") as loaded:
+        abstention.ask(run, validation, loaded, catalogue)
         columns.ask(run, "tuned", asked["tuned"], loaded, columns.open_book)
         columns.constrain(run, loaded, catalogue, asked["constrained"])
         columns.ask(run, "closed", asked["closed"], loaded, columns.closed_book(run.agent))
@@ -179,12 +185,15 @@ def base_gguf(agent: Agent) -> Path:
     return target
 
 
-def _scored(run: Run, asked: dict[str, list[Example]]) -> dict[tuple[str, str], Result]:
+def _scored(
+    run: Run, asked: dict[str, list[Example]], sure: Calibration | None
+) -> dict[tuple[str, str], Result]:
     scorer = scorers.Scorer(run.index)
-    results = {
-        (result.column, example.id): scorer.score(example, result)
-        for example, result in columns.answered(run.log, asked)
-    }
+    results = {}
+    for example, reply in columns.answered(run.log, asked):
+        answers = reply.column == "constrained"
+        told = abstention.applied(run, example, reply, sure) if answers else reply
+        results[told.column, example.id] = scorer.score(example, told)
     for example in asked["trained"]:
         trained, tuned = results["trained", example.id], results["tuned", example.id]
         equal = float(scorers.same(trained.reply, tuned.reply))
