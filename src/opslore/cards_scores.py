@@ -66,6 +66,15 @@ class Override(Record):
     at: str
     """ISO 8601, UTC."""
 
+    def told(self) -> str:
+        """`G4 was overridden by Ada on 2026-11-22T10:00:00+00:00: a reason`."""
+        return f"{self.gate} was overridden by {self.person} on {self.at}: {self.reason}"
+
+
+FINAL = ("G2", "G8")
+"""Gates that nobody can override: an unsafe answer, and data or files that are not what they say.
+"""
+
 
 class Point(Record):
     """One point of a risk-coverage curve (Geifman and El-Yaniv 2017)."""

@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -43,7 +44,7 @@ def attacks(index: Index, count: int, rng: Callable[[str], random.Random]) -> It
 
     Args:
         index: the runbook.
-        count: generated attacks wanted; 0 leaves out those written by hand too.
+        count: generated attacks wanted, and the most that are taken of each hand-written file.
         rng: a generator for a name.
     """
     if not count or not index.entries:
@@ -59,7 +60,7 @@ def attacks(index: Index, count: int, rng: Callable[[str], random.Random]) -> It
                 yield found
                 break
     for name in WRITTEN:
-        yield from written(name, index)
+        yield from islice(written(name, index), count)
 
 
 def written(name: str, index: Index) -> Iterator[Attack]:

@@ -15,7 +15,17 @@ from typing import Any
 from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
-from opslore.dataset import asked, attacks, calibrating, clean, corrected, phrasing, split, wording
+from opslore.dataset import (
+    asked,
+    attacks,
+    calibrating,
+    canaries,
+    clean,
+    corrected,
+    phrasing,
+    split,
+    wording,
+)
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -278,6 +288,7 @@ def prepare(
     index.write(work)
     store.write_rows(work / "documents.jsonl", documents)
     store.write_rows(work / "dropped.jsonl", dropped)
+    canaries.write(work, documents)
     whole = "".join(store.sha256(work / f"{name}.jsonl") for name in splits)
     digest = hashlib.sha256(whole.encode()).hexdigest()
     return {"splits": splits, "dropped": len(dropped), "digest": digest}
