@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from opslore import store
 from opslore.cards import Message, Result, Score
 from opslore.errors import DataError
 from opslore.evaluation import statistics
@@ -114,6 +115,7 @@ def measure(
     with Log(kept) as known:
         _ask(known, "s5-base", among, base, progress)
         base_right = _right(known, "s5-base", among)
+        _keep(log.path.parent / "general.jsonl", among, [(log, "s5"), (known, "s5-base")])
         base_text = known.found["s5-base", TEXT].scores["perplexity"]
     return Retention(
         tuned_right=_right(log, "s5", among),
@@ -182,15 +184,25 @@ def _ask(
         turns = [[Message(role="user", content=question.text)] for question in missing]
         if missing:
             server = stack.enter_context(model.server())
-            for question, reply in zip(
-                missing, server.chat_many(turns, max_tokens=TOKENS), strict=True
-            ):
+            replies = server.chat_many(turns, max_tokens=TOKENS)
+            for question, reply in zip(missing, replies, strict=True):
                 log.add(Result(example=question.id, column=column, reply=reply.text))
                 progress(column, done := done + 1, total)
     if log.get(column, TEXT) is None:
         found = {"perplexity": perplexity(model.folder())}
         log.add(Result(example=TEXT, column=column, reply="", scores=found))
     progress(column, total, total)
+
+
+def _keep(path: Path, among: Sequence[Question], logs: Sequence[tuple[Log, str]]) -> None:
+    """Leave both models' replies beside the results, with what was asked."""
+    rows = []
+    for question in among:
+        for log, column in logs:
+            found = log.found[column, question.id]
+            scores = {"equivalent": float(right(question, found.reply))}
+            rows.append(found.model_copy(update={"scores": scores, "reason": question.text}))
+    store.write_rows(path, rows)
 
 
 def _right(log: Log, column: str, among: Sequence[Question]) -> list[float]:
