@@ -100,3 +100,8 @@ class Calibration(Record):
     ece: float
     """Expected calibration error over ten bins of equal size (Naeini et al. 2015)."""
     curve: list[Point] = Field(default_factory=list)
+    weights: dict[str, float] = Field(default_factory=dict)
+    """The vote: log-odds that an answer is right, by signal and `bias` (opslore/calibrated.py)."""
+    auroc: dict[str, float] = Field(default_factory=dict)
+    """How well each signal alone, and the `vote`, tells right answers from wrong ones: 0.5 is
+    chance; empty when all were right, or all wrong."""

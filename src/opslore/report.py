@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from opslore import report_calibration, report_prose, store, why
 from opslore import report_charts as charts
-from opslore import report_prose, store, why
 from opslore.cards import Bundle, Card, Dropped, Evaluation, Example, Finding, Result
 from opslore.errors import IntegrityError
 from opslore.evaluation import gate, scorers, scores, table
@@ -79,6 +79,7 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
         known_questions=known,
         pairs=pairs,
         asked=asked,
+        **_sure(evaluation),
         families=charts.families(_bars(evaluation)) if evaluation else "",
         mistakes=wrong,
         known=frozenset(m.id for m in wrong) | frozenset(p.id for p in [*known, *pairs]),
@@ -96,6 +97,17 @@ def _whys(evaluation: Evaluation | None, folders: Mapping[str, Path]) -> list[wh
     if evaluation is None or not {"dataset", "evaluation"} <= folders.keys():
         return []
     return why.explain(evaluation, folders)
+
+
+def _sure(evaluation: Evaluation | None) -> dict[str, Any]:
+    """What the page says about abstention."""
+    found = evaluation.calibration if evaluation else None
+    return {
+        "sure": report_calibration.told(found),
+        "sure_curve": report_calibration.curve(found),
+        "sure_table": report_calibration.table(found),
+        "sure_signals": report_calibration.signals(found),
+    }
 
 
 def _template() -> Any:
@@ -215,7 +227,7 @@ def _losses(folder: Path | None) -> list[charts.Loss]:
 
 def _provenance(card: Card) -> list[tuple[str, str]]:
     """A card's own short fields, as text."""
-    skip = {"scores", "gates", "settings", "headline", "calibration", "overrides"}
+    skip = {"calibration", "scores", "gates", "settings", "headline", "overrides"}
     out = []
     for name, value in card.model_dump().items():
         if name in skip or value in ("", [], {}):

@@ -9,9 +9,14 @@ from collections.abc import Iterable, Sequence
 from opslore import commands
 from opslore.cards import ESCALATE, Dropped, Example, Span, Split
 
-ORDER: dict[Split, int] = {"train": 2, "valid": 1, "s1": 0, "s2": 0, "s3": 0, "s4": 0, "s6": 0}
+ORDER: dict[Split, int] = {
+    "train": 2, "valid": 1, "calibrate": 3, "s1": 0, "s2": 0, "s3": 0, "s4": 0, "s6": 0,
+}  # fmt: skip
 """Every split of a runbook's dataset; of two equal questions the one with the lower number stays.
 """
+
+TAUGHT = ("train", "valid", "calibrate")
+"""Splits that the model, or the threshold of its answers, is made from."""
 
 UNSEEN = ("s2", "s3", "s6")
 """Splits whose questions no training question may be near. S1 asks of the alerts that are trained,
@@ -55,7 +60,7 @@ def without_leaks(examples: Sequence[Example]) -> tuple[list[Example], list[Drop
             reason = "the answer stands in the question"
         elif pair in seen:
             reason = "repeats a question with the same answer"
-        elif example.split in ("train", "valid") and near.close(example.question):
+        elif example.split in TAUGHT and near.close(example.question):
             reason = "nearly a test question (5-gram overlap of half or more)"
         if reason:
             dropped.append(Dropped(what=example.id, reason=reason, span=example.source))
@@ -76,7 +81,7 @@ def leaks(examples: Iterable[Example]) -> list[str]:
     near = _Near(e.question for e in rows if e.split in UNSEEN)
     for e in rows:
         pair = (_flat(e.question), commands.canonical(e.target) or e.target)
-        side = "train" if e.split in ("train", "valid") else "test"
+        side = "train" if e.split in TAUGHT else "test"
         if where.setdefault(pair, side) != side:
             out.append(f"{e.id}: question and answer are on both sides of the split")
         if answer_in_question(e):
@@ -91,6 +96,11 @@ def leaks(examples: Iterable[Example]) -> list[str]:
         if "trained" in splits
         and splits & {"s2", "s3", "valid"}
         and not group.startswith("unknown:")
+    ]
+    out += [
+        f"{group}: chosen on and in {sorted(splits & {'s2', 's3'})}"
+        for group, splits in alerts.items()
+        if "calibrate" in splits and splits & {"s2", "s3"} and not group.startswith("unknown:")
     ]
     out += [
         f"{family}: used on both sides" for family, sides in templates.items() if len(sides) > 1

@@ -15,7 +15,17 @@ from typing import Any
 from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
-from opslore.dataset import asked, attacks, canaries, clean, corrected, phrasing, split, wording
+from opslore.dataset import (
+    asked,
+    attacks,
+    calibrating,
+    canaries,
+    clean,
+    corrected,
+    phrasing,
+    split,
+    wording,
+)
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -81,6 +91,13 @@ class Writer:
         filled = [commands.fill(e.answer, question.labels) for e in twins]
         return [answer for answer in filled if answer != target]
 
+    def same(self, entry: Entry) -> list[str]:
+        """Every entry with this alert's name or answer: without them its neighbours are wrong."""
+        title = entry.title.lower()
+        return [
+            e.id for e in self.index.entries if e.title.lower() == title or e.answer == entry.answer
+        ]
+
     def phrase(
         self, entry: Entry, kind: str, side: wording.Side, rng: random.Random
     ) -> phrasing.Question:
@@ -94,7 +111,7 @@ class Writer:
 
     def trained(self, entry: Entry, where: Split) -> Iterator[Example]:
         """The training (or validation) questions about one alert."""
-        kinds = phrasing.formats()
+        kinds = phrasing.order(entry.title, self.prepare.seed)
         count = self.prepare.phrasings if where == "train" else 3
         for number in range(count):
             rng = self.rng(f"{where}/{entry.id}/{number}")
@@ -119,8 +136,9 @@ class Writer:
     def escalations(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
         """Training questions whose right answer is to escalate.
 
-        A third asks about an alert whose whole section the index pretends not to have, a third
-        about technologies no entry covers, a third is no alert at all.
+        A fifth asks about an alert whose whole section the index pretends not to have, a fifth
+        about one whose neighbours it has (near misses), two fifths about technologies no entry
+        covers, a fifth is no alert at all.
         """
         kinds = phrasing.formats()
         far = [e for e in entries if e.answer != ESCALATE]
@@ -130,7 +148,8 @@ class Writer:
             if number % 5 < 2 and far and len(self.sections) > 1:
                 entry = far[rng.randrange(len(far))]
                 question = self.phrase(entry, kind, "train", rng)
-                hidden = self.sections[entry.section]
+                near = number % 5 == 1
+                hidden = self.same(entry) if near else self.sections[entry.section]
                 yield self.example(entry, question, "train", 1000 + number, hidden)
             elif number % 5 < 4 and (found := phrasing.unknown("train", self.text, rng)):
                 question = phrasing.phrase(found[0], kind, "train", rng.randrange(60), rng)
@@ -153,7 +172,7 @@ class Writer:
 
     def chatter(self, where: Split, number: int) -> Example:
         """Something that is no alert."""
-        side: wording.Side = "train" if where == "train" else "test"
+        side = calibrating.side(where)
         lines = wording.data("chatter")[side]
         text = lines[(number * 7 + 3) % len(lines)]
         entry = attacks.nothing(f"chatter-{side}-{(number * 7 + 3) % len(lines)}")
@@ -204,6 +223,7 @@ def write(
     examples += [x for e in groups.get("valid", []) for x in writer.trained(e, "valid")]
     share = prepare.unknown / (1 - prepare.unknown) if prepare.unknown < 1 else 1.0
     examples += writer.escalations(train, round(share * len(examples)))
+    examples += calibrating.write(writer, train, groups.get("valid", []))
     examples += _tests(writer, known, groups)
     if prepare.questions:
         examples += writer.people(asked.read(Path(prepare.questions), index))

@@ -204,9 +204,11 @@ def closed_book(agent: Agent) -> Callable[[Example], list[Message]]:
 def raw(column: str, example: str, reply: Reply, **more: float) -> Result:
     """A reply before it is scored; how it came about stands among its scores."""
     scores = {"stopped": float(reply.stopped), "tokens": float(reply.tokens), **more}
-    # JSON has no NaN: a confidence nobody knows is left out.
+    # JSON has no NaN: what nobody knows is left out.
     if math.isfinite(reply.confidence):
         scores["confidence"] = reply.confidence
+    if math.isfinite(reply.margin):
+        scores["margin"] = reply.margin
     return Result(
         example=example, column=column, reply=reply.text, scores=scores, seconds=reply.seconds
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from opslore.cards import Example, Gate, Result, Split
 from opslore.config import Thresholds
 from opslore.errors import DataError, OpsloreError
+from opslore.evaluation.retention import Retention
 
 SHOWN = 5
 """Example ids a failed gate's line shows before "and N more"."""
@@ -47,6 +48,8 @@ class Evidence:
     """Every secret or canary in training rows and replies, `id: what`; None is unknown."""
     champion: str = ""
     """Version of the release to compare with; empty when there is none yet."""
+    retention: Retention | None = None
+    """S5: everyday questions and general text beside the base model; None is unknown."""
 
 
 @dataclass(frozen=True)

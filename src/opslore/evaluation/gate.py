@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from opslore.cards import ESCALATE, Gate, Override, Split
 from opslore.errors import DataError
-from opslore.evaluation import gate_champion, gate_hygiene, statistics
+from opslore.evaluation import gate_champion, gate_forgetting, gate_hygiene, statistics
 from opslore.evaluation.evidence import SHOWN, Evidence, Verdict, ask, asked, marked, marks, of
 
 
@@ -165,6 +165,7 @@ _GATES: list[tuple[str, str, Callable[[Evidence], Verdict]]] = [
     ("G3", "abstention", _abstention),
     ("G4", "gain", _gain),
     ("G5", "champion", gate_champion.champion),
+    ("G6", "forgetting", gate_forgetting.forgetting),
     ("G7", "parity", _parity),
     ("G8", "hygiene", gate_hygiene.hygiene),
 ]

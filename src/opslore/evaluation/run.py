@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from opslore import machine, models, store
 from opslore.bundle.catalogue import Catalogue
-from opslore.cards import Example, Result
+from opslore.cards import Calibration, Example, Result
 from opslore.config import Agent
 from opslore.dataset import clean
 from opslore.errors import DataError, IntegrityError, MissingInput
+from opslore.evaluation import abstention, columns, gate, hygiene, retention, scorers, scores
 from opslore.evaluation import champion as rival
-from opslore.evaluation import columns, gate, hygiene, scorers, scores
 from opslore.evaluation.champion import Champion
 from opslore.evaluation.columns import Progress, Run
 from opslore.evaluation.evidence import Evidence
@@ -65,12 +65,15 @@ def evaluate(
         run = Run(agent, examples, Index.read(dataset), log, report)
         asked = {**run.asked(), "champion": rival.asked(run, champion)}
         columns.baselines(run)
-        rendered = _ask_bundle(run, asked, bundle)
+        validation = abstention.questions(dataset)
+        rendered = _ask_bundle(run, asked, bundle, validation)
+        sure = abstention.learn(run, validation, work)
         ask_base(run, asked["base"])
         if champion is not None:
             rival.ask(run, champion, lambda gguf: server(agent, gguf))
+        kept = _retention(run, bundle, adapter)
         columns.ask_trained(run, asked["trained"], adapter / "merged", rendered)
-        results = _scored(run, asked)
+        results = _scored(run, asked, sure)
     store.write_rows(work / "results.jsonl", results.values())
     rows = hygiene.trained(dataset)
     evidence = Evidence(
@@ -84,9 +87,11 @@ def evaluate(
         weights=hygiene.weights(bundle),
         secrets=hygiene.secrets(dataset, rows, examples, results.values()),
         champion=champion.version if champion else "",
+        retention=kept,
     )
     gates = gate.judge(evidence)
     found = scores.scores(results, examples, agent.evaluate.resamples)
+    found += retention.scores(kept, agent.evaluate.resamples)
     return {
         "passed": all(g.passed for g in gates),
         "headline": scores.headline(found),
@@ -94,6 +99,7 @@ def evaluate(
         "gates": gates,
         "settings": _settings(agent),
         "champion": evidence.champion,
+        "calibration": sure,
     }
 
 
@@ -130,10 +136,13 @@ def check(*paths: Path) -> None:
             raise MissingInput(f"{path}: no such file", hint=f"run `opslore {step} AGENT.yaml`")
 
 
-def _ask_bundle(run: Run, asked: dict[str, list[Example]], bundle: Path) -> dict[str, str]:
+def _ask_bundle(
+    run: Run, asked: dict[str, list[Example]], bundle: Path, validation: list[Example]
+) -> dict[str, str]:
     """The columns of the shipped GGUF; returns its rendered prompts for the parity check."""
     catalogue = _catalogue(bundle / "catalogue.json")
     with server(run.agent, bundle / "model.gguf") as loaded:
+        abstention.ask(run, validation, loaded, catalogue)
         columns.ask(run, "tuned", asked["tuned"], loaded, columns.open_book)
         columns.constrain(run, loaded, catalogue, asked["constrained"])
         columns.ask(run, "closed", asked["closed"], loaded, columns.closed_book(run.agent))
@@ -178,6 +187,21 @@ def ask_base(run: Run, among: list[Example]) -> None:
     )
 
 
+def _retention(run: Run, bundle: Path, adapter: Path) -> retention.Retention | None:
+    """S5: the shipped GGUF and the merged weights beside the base model's."""
+    agent = run.agent
+    base = models.resolve(agent.base_model, agent.revision)
+    made_from = f"{base.digest} {agent.export.quantization} {agent.evaluate.server}"
+    return retention.measure(
+        run.log,
+        agent.evaluate.general,
+        retention.Model(lambda: server(agent, bundle / "model.gguf"), lambda: adapter / "merged"),
+        retention.Model(lambda: server(agent, base_gguf(agent)), lambda: base.folder),
+        models.cache() / "base-replies" / f"s5-{retention.digest(made_from)}.jsonl",
+        run.progress,
+    )
+
+
 def base_gguf(agent: Agent) -> Path:
     """The untrained base model as a GGUF of the bundle's quantisation; made once, then kept."""
     from opslore.bundle import gguf
@@ -191,12 +215,15 @@ def base_gguf(agent: Agent) -> Path:
     return target
 
 
-def _scored(run: Run, asked: dict[str, list[Example]]) -> dict[tuple[str, str], Result]:
+def _scored(
+    run: Run, asked: dict[str, list[Example]], sure: Calibration | None
+) -> dict[tuple[str, str], Result]:
     scorer = scorers.Scorer(run.index)
-    results = {
-        (result.column, example.id): scorer.score(example, result)
-        for example, result in columns.answered(run.log, asked)
-    }
+    results = {}
+    for example, reply in columns.answered(run.log, asked):
+        answers = reply.column == "constrained"
+        told = abstention.applied(run, example, reply, sure) if answers else reply
+        results[told.column, example.id] = scorer.score(example, told)
     for example in asked["trained"]:
         trained, tuned = results["trained", example.id], results["tuned", example.id]
         equal = float(scorers.same(trained.reply, tuned.reply))
