@@ -7,6 +7,7 @@ it the best entries add what BM25 does not see: words quoted in a row, and their
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Hit:
     entry: Entry
     score: float
     """BM25 score and its supplements, in nats of evidence; comparable within one question."""
+    cosine: float = math.nan
+    """How near the entry's nearest sentence is in meaning, -1 to 1; nan without an embedder."""
 
 
 def one_line(command: str) -> str:
