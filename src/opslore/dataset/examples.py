@@ -16,6 +16,7 @@ from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
 from opslore.dataset import clean, corrected, phrasing, split, wording
+from opslore.embedding import Embedder
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -186,8 +187,10 @@ def write(
 
     Raises:
         DataError: too few alerts with a command to train and test on.
+        MissingExtra: the embedder's package is not installed.
     """
-    index = Index.of(documents)
+    embed = Embedder() if prepare.embedder == "minilm" else None
+    index = Index.of(documents, embed)
     place = split.places(index.entries, prepare.test, prepare.valid, prepare.seed)
     groups: dict[str, list[Entry]] = {}
     for entry in index.entries:
