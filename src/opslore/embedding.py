@@ -7,6 +7,7 @@ one that is embedded when an index is read.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -15,10 +16,11 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opslore import ggufheader, machine, minilm
+from opslore import ggufheader, minilm
 from opslore.errors import IntegrityError, MissingExtra, ServerError
 from opslore.stems import CAMEL
 
@@ -126,7 +128,8 @@ class Embedder:
         params.n_threads_http = 1
         params.hostnames = [str(self._room / "e.sock")]
         for cpu in (params.cpuparams, params.cpuparams_batch):
-            cpu.n_threads = machine.cores()
+            # A sentence is too short to share out, and another number changes roundings.
+            cpu.n_threads = 1
             cpu.poll = 0
         try:
             self._engine = xllamacpp.Server(params)
@@ -134,6 +137,18 @@ class Embedder:
             raise ServerError(f"{self.gguf}: llama.cpp cannot load it: {error}") from error
         # As for a model that writes: only an answer proves that its loop runs and can be stopped.
         self._engine.handle_embeddings({"input": "a"})
+
+
+@lru_cache(maxsize=2)
+def shared(gguf: Path | None = None) -> Embedder:
+    """The embedder of a file, one for the whole process; freed when it ends.
+
+    Args:
+        gguf: the model; without one it is made from the installed package.
+    """
+    found = Embedder(gguf)
+    atexit.register(found.close)
+    return found
 
 
 class Passages:

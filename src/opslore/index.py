@@ -159,7 +159,7 @@ class Index:
         if not meaning or not (vectors.is_file() or model.is_file()):
             return cls(entries)
         known = embedding.read(vectors)
-        return cls(entries, embedding.Embedder(model if model.is_file() else None), known)
+        return cls(entries, embedding.shared(model if model.is_file() else None), known)
 
     def write(self, folder: Path, ship: bool = False) -> None:
         """Write `index.jsonl`, with an embedder the vectors too.

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from opslore import commands, prompt, store
+from opslore import commands, embedding, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
 from opslore.dataset import clean, corrected, phrasing, split, wording
-from opslore.embedding import Embedder
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -189,7 +188,7 @@ def write(
         DataError: too few alerts with a command to train and test on.
         MissingExtra: the embedder's package is not installed.
     """
-    embed = Embedder() if prepare.embedder == "minilm" else None
+    embed = embedding.shared() if prepare.embedder == "minilm" else None
     index = Index.of(documents, embed)
     place = split.places(index.entries, prepare.test, prepare.valid, prepare.seed)
     groups: dict[str, list[Entry]] = {}
