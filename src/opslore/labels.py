@@ -20,6 +20,9 @@ _WRITTEN = re.compile(
 )
 """A Prometheus label name, `=` or `:`, a value that could be a Kubernetes name or host:port."""
 
+_SHELL = tuple("$`|&<>(){}*\\")
+"""Characters that make a shell do something with what stands before them."""
+
 _VALUE = r"[`'\"]?(?P<value>[A-Za-z0-9/](?:[A-Za-z0-9._:/@-]*[A-Za-z0-9/])?)[`'\"]?"
 _BEFORE = r"(?P<lead>(?:^|[,;(]|\b(?:in|on|for|at|from|of))\s*(?:the\s+)?)?"
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
@@ -55,7 +58,12 @@ def _written(question: str) -> tuple[dict[str, str], dict[str, str]]:
     """Labels nobody can mistake, and those of the form `container: terminated`, maybe prose."""
     sure: dict[str, str] = {}
     loose: dict[str, str] = {}
-    for opened, name, sign, quote, value in _WRITTEN.findall(question):
+    for match in _WRITTEN.finditer(question):
+        opened, name, sign, quote, value = match.groups()
+        # Of `pod="web-0; reboot"` or `pod=web-0$(reboot)` no part is the pod's name.
+        follows = question[match.end() : match.end() + 1]
+        if (quote and follows != quote) or (not quote and follows in _SHELL):
+            continue
         clean = value.rstrip(".,;:!?)")
         bare = sign == ": " and not (opened and quote) and clean.isalpha()
         # After a colon prose begins with a capital; Kubernetes names have none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -68,15 +69,25 @@ def fits(question: str, hits: Sequence[Hit]) -> list[Fit]:
     The lead is in BM25's nats above the mean of the others, the quote in stems in a row; either
     alone is no proof (docs/decisions/0002).
     """
+    told_by = proofs(question, hits)
+    return ["strong" if p >= STRONG else "fair" if p >= FAIR else "weak" for p in told_by]
+
+
+def proofs(question: str, hits: Sequence[Hit]) -> list[float]:
+    """The evidence behind `fits`, a number from 1 up for each entry."""
     asked = words(question)
     total = sum(hit.score for hit in hits)
-    out: list[Fit] = []
+    out: list[float] = []
     for hit in hits:
         others = (total - hit.score) / max(1, len(hits) - 1)
         run = quoted(asked, told(hit.entry))
-        proof = (1 + max(0.0, hit.score - others)) * (1 + run)
-        out.append("strong" if proof >= STRONG else "fair" if proof >= FAIR else "weak")
+        out.append((1 + max(0.0, hit.score - others)) * (1 + run))
     return out
+
+
+def sureness(question: str, hits: Sequence[Hit]) -> float:
+    """How sure the index is of its best entry: the logarithm of its proof, 0 without entries."""
+    return math.log(max(proofs(question, hits), default=1.0))
 
 
 def stated(question: str, hits: Sequence[Hit]) -> dict[str, str]:

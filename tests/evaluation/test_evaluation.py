@@ -16,7 +16,8 @@ from opslore.cards import Evaluation, Example, Message, Result, Score
 from opslore.config import Agent
 from opslore.errors import DataError, IntegrityError, MissingInput
 from opslore.evaluation import run
-from opslore.evaluation.scores import COLUMNS, find, headline, summary
+from opslore.evaluation.numbers import summary
+from opslore.evaluation.scores import COLUMNS, find, headline
 from opslore.evaluation.table import interval, table
 from opslore.servers import llamacpp
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from opslore import prompt
 from opslore.bundle.catalogue import Catalogue, accepts, grammar
-from opslore.cards import Example, Message, Result
+from opslore.cards import Example, Message, Result, Split
 from opslore.config import Agent
 from opslore.evaluation.baseline import Names, bm25, first
 from opslore.evaluation.replies import Log
@@ -35,17 +35,23 @@ class Run:
     def asked(self) -> dict[str, list[Example]]:
         """The prompts of every column; the same for the same dataset and settings."""
         settings = self.agent.evaluate
-        s1 = [e for e in self.examples if e.split == "s1"]
+        s1 = self.of("s1")
+        plain = self.of("s1", "s2", "s3", "s6")
+        few = [spread(self.of(split), settings.base // 2) for split in ("s2", "s3", "s4", "s6")]
         return {
             "tuned": self.examples,
             "constrained": self.examples,
             "closed": spread(s1, settings.closed),
-            "base": spread(s1, settings.base),
+            "base": [*spread(s1, settings.base), *(e for among in few for e in among)],
             "first": self.examples,
             "bm25": self.examples,
-            "lookup": self.examples,
-            "trained": spread(self.examples, settings.parity),
+            "lookup": plain,
+            "trained": spread(plain, settings.parity),
         }
+
+    def of(self, *splits: Split) -> list[Example]:
+        """The prompts of some splits."""
+        return [e for e in self.examples if e.split in splits]
 
 
 def spread(examples: Sequence[Example], count: int) -> list[Example]:
@@ -117,16 +123,17 @@ def constrain(run: Run, server: Server, catalogue: Catalogue, among: Sequence[Ex
 def baselines(run: Run) -> None:
     """The columns that need no model."""
     names = Names(run.index)
-    for example in run.examples:
-        for column, answer in (
-            ("first", first(example, run.index)),
-            ("bm25", bm25(example, run.index)),
-            ("lookup", names.lookup(example)),
-        ):
+    ways: dict[str, Callable[[Example], str]] = {
+        "first": lambda example: first(example, run.index),
+        "bm25": lambda example: bm25(example, run.index),
+        "lookup": names.lookup,
+    }
+    for column, answer in ways.items():
+        among = run.asked()[column]
+        for example in among:
             if run.log.get(column, example.id) is None:
-                run.log.add(Result(example=example.id, column=column, reply=answer))
-    for column in ("first", "bm25", "lookup"):
-        run.progress(column, len(run.examples), len(run.examples))
+                run.log.add(Result(example=example.id, column=column, reply=answer(example)))
+        run.progress(column, len(among), len(among))
 
 
 def ask_base(
@@ -197,9 +204,11 @@ def closed_book(agent: Agent) -> Callable[[Example], list[Message]]:
 def raw(column: str, example: str, reply: Reply, **more: float) -> Result:
     """A reply before it is scored; how it came about stands among its scores."""
     scores = {"stopped": float(reply.stopped), "tokens": float(reply.tokens), **more}
-    # JSON has no NaN: a confidence nobody knows is left out.
+    # JSON has no NaN: what nobody knows is left out.
     if math.isfinite(reply.confidence):
         scores["confidence"] = reply.confidence
+    if math.isfinite(reply.margin):
+        scores["margin"] = reply.margin
     return Result(
         example=example, column=column, reply=reply.text, scores=scores, seconds=reply.seconds
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ class Reply:
     """From the question to the last token, wall clock."""
     confidence: float
     """Geometric mean of the tokens' probabilities before any grammar, 0..1; nan when unknown."""
+    margin: float = math.nan
+    """Log-odds of answering with a command against `escalate_to_human`, nats, at the token where
+    they part, before any grammar; nan when unknown."""
 
 
 class Server(Protocol):
@@ -75,7 +79,7 @@ class Backend(Protocol):
 
 def names() -> list[str]:
     """The backends that come with opslore."""
-    helpers = {"ollama_client", "ollama_install", "ollama_wire", "template", "trained"}
+    helpers = {"margin", "ollama_client", "ollama_install", "ollama_wire", "template", "trained"}
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in helpers)
 
 

@@ -24,7 +24,7 @@ from typing import Any, Self
 from opslore import ggufheader, machine
 from opslore.cards import Message
 from opslore.errors import DataError, MissingExtra, ServerError
-from opslore.servers import Reply
+from opslore.servers import Reply, margin
 from opslore.servers.template import Template
 
 SOCKET_LIMIT = 100
@@ -146,7 +146,7 @@ class Server:
             "temperature": 0,
             "top_k": 1,
             "seed": 0,
-            "logprobs": 1,
+            "logprobs": margin.TOP,
             "cache_prompt": self._cache,
         }
         if grammar is not None:
@@ -170,7 +170,8 @@ class Server:
         said = (choice.get("logprobs") or {}).get("content") or []
         logs = [token["logprob"] for token in said]
         confidence = math.exp(sum(logs) / len(logs)) if logs else math.nan
-        return Reply(choice["text"], stopped, made, seconds, confidence)
+        sure = margin.margin([margin.step(token) for token in said])
+        return Reply(choice["text"], stopped, made, seconds, confidence, sure)
 
     def _refusal(self, error: dict[str, Any], grammar: str | None) -> DataError | ServerError:
         message = str(error.get("message", error))
