@@ -108,6 +108,11 @@ def read(question: str, names: Collection[str], prose: Collection[str] = ()) -> 
     return {**loose, **said(question, names, prose), **sure}
 
 
+def is_prose(word: str) -> bool:
+    """Whether a word is no name of anything, wherever it stands."""
+    return word.lower() in _STOP
+
+
 def _is_value(value: str, match: re.Match[str], explicit: bool, prose: Collection[str]) -> bool:
     word = value.lower()
     if word in STOP or word in ("named", "called"):

@@ -58,6 +58,12 @@ def shown(question: str, hits: Sequence[Hit]) -> list[Hit]:
     return [hit for hit, _ in _legible(hits, fits(question, hits))]
 
 
+def commands_shown(question: str, hits: Sequence[Hit]) -> list[str]:
+    """The commands that a prompt shows, filled with what the question says, best first."""
+    known = stated(question, hits)
+    return [commands.fill(hit.entry.answer, known) for hit in shown(question, hits)]
+
+
 def _legible(hits: Sequence[Hit], fitting: Sequence[Fit]) -> list[tuple[Hit, Fit]]:
     both = list(zip(hits, fitting, strict=True))
     return [(hit, fit) for hit, fit in both if fit != "weak"] if "strong" in fitting else both
