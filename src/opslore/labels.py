@@ -110,7 +110,7 @@ def read(question: str, names: Collection[str], prose: Collection[str] = ()) -> 
 
 def is_prose(word: str) -> bool:
     """Whether a word is no name of anything, wherever it stands."""
-    return word.lower() in _STOP
+    return word.lower() in STOP
 
 
 def _is_value(value: str, match: re.Match[str], explicit: bool, prose: Collection[str]) -> bool:

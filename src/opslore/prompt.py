@@ -61,7 +61,7 @@ def shown(question: str, hits: Sequence[Hit]) -> list[Hit]:
 def commands_shown(question: str, hits: Sequence[Hit]) -> list[str]:
     """The commands that a prompt shows, filled with what the question says, best first."""
     known = stated(question, hits)
-    return [commands.fill(hit.entry.answer, known) for hit in shown(question, hits)]
+    return [filled(question, hit, known) for hit in shown(question, hits)]
 
 
 def _legible(hits: Sequence[Hit], fitting: Sequence[Fit]) -> list[tuple[Hit, Fit]]:
