@@ -11,7 +11,9 @@ from opslore.commands.tables import Level
 _ACCESS_UNITS = re.compile(
     r"^(?:sshd?|NetworkManager|networking|network|systemd-networkd)(?:\.service)?$"
 )
-_LAST_UNITS = re.compile(r"^(?:rescue|emergency|poweroff|halt|reboot|kexec|runlevel[016])(?:\.target)?$")
+_LAST_UNITS = re.compile(
+    r"^(?:rescue|emergency|poweroff|halt|reboot|kexec|runlevel[016])(?:\.target)?$"
+)
 _GIT_RUNS = re.compile(r"alias\.|command|pager|hook|editor|filter|ext::", re.I)
 _INSPECT: dict[str, tuple[str, Level]] = {
     "date": (r"-s|--set", "disruptive"),

@@ -41,6 +41,8 @@ _TEMPLATE_WORDS = frozenset(
     ["end", "else", "range", "if", "with", "define", "block", "template", "println", "print"]
 )
 _CAPITAL = re.compile(r"(?:[ \t\n/=]|^)[A-Z][A-Z0-9_]*(?![\w=:.(-])")
+_STOP = re.compile(r"[\\'\"<$\{\n#]|(?<![^ \t\n/=])[A-Z]")
+"""Where a hole, a quote, a remark or a heredoc may begin; all between is passed over."""
 _TEXT_TOOLS = re.compile(
     r"(?:^|[|;&(`\n])[ \t]*(?:e?grep|awk|sed|echo|printf|jq|cut|sort)\b[^|;&\n]*$"
 )
@@ -74,6 +76,7 @@ def mask(text: str, slots: Sequence[Slot]) -> str:
     return "".join([*pieces, text[last:]])
 
 
+@lru_cache(maxsize=4096)
 def slug(words: str) -> str:
     """The words of a hole as one name: `<value of namespace label from alert>` -> `namespace`."""
     name = re.sub(r"^(?:\$labels|\.Labels)\.", "", words.strip())
@@ -103,7 +106,8 @@ def _walk(text: str) -> list[Slot]:
     slots: list[Slot] = []
     at, quote = 0, ""
     heredocs: list[tuple[str, bool]] = []
-    while at < len(text):
+    while stop := _STOP.search(text, at):
+        at = stop.start()
         char = text[at]
         if char == "\\" and quote != "'":
             at += 2

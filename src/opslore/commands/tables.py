@@ -41,6 +41,8 @@ class Flags:
     """Letters and other names -> the name that counts."""
     many: frozenset[str] = frozenset()
     """Flags of `value` that take every word up to the next flag (`--instance-ids i-1 i-2`)."""
+    spelled: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What words that were read before spell, so that each is taken apart once."""
 
     def merged(self, other: Flags) -> Flags:
         """These flags, overridden by `other`'s."""
@@ -97,6 +99,10 @@ class Tool:
     """First words of a verb path that ends in one of `operations`, however long it is."""
     operations: Mapping[str, Level] = field(default_factory=dict)
     """Last words, or their first part (`describe` of `describe-instances`) -> the risk."""
+
+    def operation(self, name: str) -> Level | None:
+        """The level of a service's operation by its own name, or by its first word."""
+        return self.operations.get(name) or self.operations.get(name.split("-")[0])
 
 
 @dataclass(frozen=True)
