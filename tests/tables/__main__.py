@@ -17,21 +17,23 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from opslore.commands.tables import tools
 
 from . import write
-from .agree import differences, missing
+from .agree import chosen, differences, missing
 from .fold import fold, joined, same
 from .known import KEPT
 from .programs import Program, present
 from .tree import Tree
 
 
-def trees() -> dict[str, Tree]:
-    """What every program here says, by the tool whose table it belongs to."""
+def trees() -> dict[str, tuple[Tree, list[str]]]:
+    """What every program here says and its version, by the tool whose table it belongs to."""
     found: dict[str, list[Tree]] = {}
+    versions: dict[str, list[str]] = {}
     for program, paths in present():
         tool = program.of or program.name
         if not sys.argv[1:] or tool in sys.argv[1:]:
             found.setdefault(tool, []).extend(_said(program, path) for path in paths)
-    return {tool: joined(said) for tool, said in found.items()}
+            versions.setdefault(tool, []).extend(program.named(path) for path in paths)
+    return {tool: (joined(said), versions[tool]) for tool, said in found.items()}
 
 
 def _said(program: Program, path: Path) -> Tree:
@@ -39,57 +41,64 @@ def _said(program: Program, path: Path) -> Tree:
     return program.tree(path)
 
 
-def _update(tool: str, tree: Tree) -> None:
+def _update(tool: str, tree: Tree, versions: list[str]) -> None:
     path, row = write.rows()[tool]
-    if services := row.get("services", "").split():
-        tree = {verb: said for verb, said in tree.items() if not verb or verb.split()[0] in services}
-    row = dict(row)
     kept = KEPT.get(tool, {})
-    row |= _by_hand(row, tree, [""], kept)
-    row["verbs"] = {
-        paths: entry if isinstance(entry, str) else _by_hand(entry, tree, paths.split(", "), kept)
+    others = same(tree) | row.get("same", {})
+    tree = {verb: said for verb, said in chosen(tree, row).items() if verb not in others}
+    entries = {
+        ", ".join(one for one in paths.split(", ") if one not in others): entry
         for paths, entry in row.get("verbs", {}).items()
     }
-    others = same(tree) | row.get("same", {})
-    row["same"] = {one: others[one] for one in sorted(others)}
-    row["flags"] = fold(tree)
-    for key in ("value", "bool", "verbs", "same"):
-        if not row.get(key):
-            row.pop(key, None)
-    write.save(path, row)
+    found = _by_hand(row, tree, [], kept) | {
+        "verbs": {
+            paths: entry
+            if isinstance(entry, str)
+            else _by_hand(entry, tree, paths.split(", "), kept)
+            for paths, entry in entries.items()
+            if paths
+        },
+        "same": {one: others[one] for one in sorted(others)},
+        "help": ", ".join(sorted(set(versions))),
+        "flags": fold(tree, kept),
+    }
+    write.save(path, {key: value for key, value in found.items() if value})
 
 
 def _by_hand(
     row: Mapping[str, Any], tree: Tree, paths: list[str], kept: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A row without the flags that the help lists for all of its paths."""
+    """A row without the flags that the help lists for all of its paths; for the tool, for any."""
+    listed = [
+        said.kinds.keys() | said.others.keys()
+        for path, said in tree.items()
+        if not paths or path in paths
+    ]
+    if not paths:
+        listed = [set[str]().union(*listed)]
     found = dict(row)
-    listed = [tree[path].kinds.keys() | tree[path].others.keys() for path in paths if path in tree]
-    if paths == [""]:
-        listed = [set().union(*(said.kinds.keys() | said.others.keys() for said in tree.values()))]
     for kind in ("value", "bool"):
         names = [
-            name
-            for name in row.get(kind, "").split()
-            if name.strip("/").split("/")[0] in kept
-            or not listed
-            or not all(name.strip("/").split("/")[0] in one for one in listed)
+            "/".join([name, *(one for one in letters if not any(one in said for said in listed))])
+            for name, *letters in (one.split("/") for one in row.get(kind, "").split())
+            if not listed or not all(name in said for said in listed)
         ]
-        found[kind] = " ".join(names)
+        stay = [one for one in row.get(kind, "").split() if one.split("/")[0] in kept]
+        found[kind] = " ".join(dict.fromkeys([*stay, *names]))
     return {key: value for key, value in found.items() if value or key not in ("value", "bool")}
 
 
 def main() -> None:
     """Write the tables and print what they still lack."""
     said = trees()
-    for tool, tree in said.items():
-        _update(tool, tree)
+    for tool, (tree, versions) in said.items():
+        _update(tool, tree, versions)
     tools.cache_clear()
-    for tool, tree in said.items():
-        services = tools()[tool].services
-        for verb in missing(tools()[tool], tree) if not services else []:
+    for tool, (tree, _) in said.items():
+        tree = chosen(tree, write.rows()[tool][1])
+        for verb in missing(tools()[tool], tree):
             print(f"{tool} {verb}: no risk in the table")
-        for line in differences(tools()[tool], tree):
+        for line in differences(tools()[tool], tree, KEPT.get(tool, {})):
             print(f"{tool} {line}")
 
 

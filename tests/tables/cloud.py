@@ -12,12 +12,13 @@ from .said import Kind, Said
 from .tree import Tree, run
 
 
-
 def gcloud(program: Path) -> Tree:
     """The tree that gcloud completes commands from (released commands only)."""
     root = run(program, "info", "--format=value(installation.sdk_root)").split()[0]
     text = (Path(root) / "data/cli/gcloud_completions.py").read_text("utf-8")
-    tree = json.loads(re.sub(r",(\s*[}\]])", r"\1", text.partition("CLI_TREE = ")[2].replace("'", '"')))
+    tree = json.loads(
+        re.sub(r",(\s*[}\]])", r"\1", text.partition("CLI_TREE = ")[2].replace("'", '"'))
+    )
     return {path: said for path, said in _gcloud("", tree) if path.split(" ")[0] not in _UNRELEASED}
 
 
@@ -57,7 +58,9 @@ def _botocore(program: Path) -> Path:
     for shebang in (program, Path(_real(program))):
         first = shebang.read_text("utf-8", errors="replace").partition("\n")[0]
         if "python" in first:
-            code = "import botocore, pathlib; print(pathlib.Path(botocore.__file__).parent / 'data')"
+            code = (
+                "import botocore, pathlib; print(pathlib.Path(botocore.__file__).parent / 'data')"
+            )
             done = subprocess.run(
                 [first[2:].strip(), "-c", code], capture_output=True, text=True, check=False
             )
@@ -70,7 +73,9 @@ def _real(program: Path) -> str:
     """The program behind a shim of pyenv; the program itself without one."""
     if "shims" not in program.parts:
         return str(program)
-    done = subprocess.run(["pyenv", "which", program.name], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["pyenv", "which", program.name], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or str(program)
 
 

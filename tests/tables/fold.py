@@ -33,9 +33,13 @@ def joined(trees: Iterable[Tree]) -> Tree:
     return found
 
 
-def fold(tree: Tree) -> dict[str, Row]:
-    """The shortest rows that say the same: what most verbs agree on at the top, the rest below."""
-    top = _majority(tree.values())
+def fold(tree: Tree, kept: Mapping[str, str]) -> dict[str, Row]:
+    """The shortest rows that say the same: what most verbs agree on at the top, the rest below.
+
+    Flags that are `kept` by hand stand in no row, and no default of theirs.
+    """
+    tree = {path: _without(said, kept) for path, said in tree.items()}
+    top = _majority(tree)
     rows = {"": _row(top, top.kinds)}
     seen: dict[str, tuple[dict[str, Kind], dict[str, str], dict[str, str]]] = {
         "": (top.kinds, top.others, top.defaults)
@@ -70,31 +74,47 @@ def fold(tree: Tree) -> dict[str, Row]:
 def same(tree: Tree) -> dict[str, str]:
     """Other spellings of a path -> the path; `docker container ls` is `docker ps`.
 
-    An alias is a word in place of the path's last (`ls`), or a whole path behind the program.
+    An alias is a word in place of the path's last (`ls`), or a whole path behind the program. The
+    shortest spelling counts, then the one that the help is about.
     """
     found: dict[str, str] = {}
     for path, said in tree.items():
+        spelled = [path] if path else []
         for alias in said.aliases if path else []:
             words = alias.split()
-            other = " ".join(words[1:] if len(words) > 1 else [*path.split()[:-1], *words])
-            if other != path and other not in found.values() and path not in found:
-                found[other] = path
+            spelled.append(" ".join(words[1:] if len(words) > 1 else [*path.split()[:-1], *words]))
+        best = min(spelled, key=lambda one: (one.count(" "), one not in tree), default="")
+        found |= {
+            one: found.get(best, best) for one in spelled if one not in (best, found.get(best))
+        }
     return found
 
 
-def _majority(saids: Iterable[Said]) -> Said:
-    """For each flag and letter what most verbs say; a default only if all say the same."""
+def _without(said: Said, kept: Mapping[str, str]) -> Said:
+    return Said(
+        {name: kind for name, kind in said.kinds.items() if name not in kept},
+        {one: name for one, name in said.others.items() if name not in kept},
+        {name: value for name, value in said.defaults.items() if name not in kept},
+    )
+
+
+def _majority(tree: Tree) -> Said:
+    """For each flag and letter what most verbs say, the tool itself before all verbs.
+
+    A default only if all say the same.
+    """
     kinds: dict[str, Counter[Kind]] = {}
     letters: dict[str, Counter[str]] = {}
     defaults: dict[str, set[str | None]] = {}
-    for said in saids:
+    for path, said in tree.items():
+        weight = 1 if path else len(tree)
         for name, kind in said.kinds.items():
-            kinds.setdefault(name, Counter())[kind] += 1
+            kinds.setdefault(name, Counter())[kind] += weight
             defaults.setdefault(name, set()).add(said.defaults.get(name))
             if len(name) == 1:
-                letters.setdefault(name, Counter())[name] += 1
+                letters.setdefault(name, Counter())[name] += weight
         for one, name in said.others.items():
-            letters.setdefault(one, Counter())[name] += 1
+            letters.setdefault(one, Counter())[name] += weight
     found = Said({name: count.most_common(1)[0][0] for name, count in kinds.items()})
     chosen = {one: count.most_common(1)[0][0] for one, count in letters.items()}
     found.others = {one: name for one, name in chosen.items() if one != name}

@@ -56,6 +56,8 @@ def _line(text: str, style: Style) -> list[tuple[list[str], Kind]]:
         if not separator:
             break
         text = text[separator.end() :]
+    if style == "gnu" and marks and len([*marks][-1]) == 1 and re.match(r" \S", text):
+        return []  # a sentence that begins with a flag
     given = set(marks.values())
     if given <= {"value", ""}:
         return [([*marks], "value" if "value" in given else "bool")] if marks else []

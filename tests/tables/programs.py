@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Program:
     name: str
     ask: Ask
     version: tuple[str, ...] = ("--version",)
+    """What it is asked for its version."""
     optional: tuple[str, ...] = ()
     """Flags whose value is optional and so must follow `=`, though the help does not show it."""
     group: str = ""
@@ -40,6 +42,13 @@ class Program:
         if not self.group:
             return found
         return {f"{self.group} {path}".strip(): one for path, one in found.items()}
+
+    def named(self, path: Path) -> str:
+        """The program with its version, as the line that it prints says it."""
+        lines = [line.strip() for line in run(path, *self.version).splitlines()]
+        line = next((line for line in lines if re.search(r"\d\.\d", line)), "no version")
+        number = re.search(r"v?\d+\.[\w.+~-]*", line)
+        return f"{self.name} {number[0] if number else line}"
 
     def found(self) -> list[Path]:
         """Every copy of the program: built ones, OPSLORE_TOOLS, then the path of this machine."""
@@ -58,10 +67,12 @@ def _kubectl(program: Path) -> Tree:
 
 def _git(program: Path) -> Tree:
     names = run(program, "--list-cmds=main,others").split()
-    wanted = [name for name in names if name in _GIT]
+    wanted = [name for name in names if name in _GIT.split()]
     read = partial(gnu.options, style="angle")
     found = each(program, _without_usage(read), wanted, ("-h",))
-    return {"": read(""), **found}
+    usage = run(program, "-h").partition("<command>")[0]
+    lines = re.findall(r"\[(-[^\[\]]*(?:\[[^\]]*\])?[^\[\]]*)\]", usage)
+    return {"": read("\n".join(lines).replace(" | ", ", ")), **found}
 
 
 def _without_usage(read: Callable[[str], Said]) -> Callable[[str], Said]:
@@ -70,10 +81,10 @@ def _without_usage(read: Callable[[str], Said]) -> Callable[[str], Said]:
 
 
 _GIT = (
-    "add am apply archive bisect blame branch bundle cat-file checkout cherry-pick clean clone commit "
-    "config describe fetch fsck gc grep init ls-files ls-remote merge mv pull push "
+    "add am apply archive bisect blame branch bundle cat-file checkout cherry-pick clean clone"
+    "commit config describe fetch fsck gc grep init ls-files ls-remote merge mv pull push "
     "rebase remote reset restore revert rm show-ref stash switch tag update-ref worktree"
-).split()
+)
 
 
 def _terraform(program: Path) -> Tree:
@@ -103,7 +114,8 @@ def _systemctl(program: Path) -> Tree:
 def _etcdctl(program: Path) -> Tree:
     text = run(program, "--help")
     if "OPTIONS:" not in text:
-        return walk(program, said.cobra)
+        found = walk(program, said.cobra)
+        return found | {"": said.cobra(run(program, "options"))}
     top = said.etcdctl(text)
     paths = [path for path in top.commands if not path.startswith(("completion", "help"))]
     return {"": top, **each(program, said.etcdctl, paths, ("--help",))}
@@ -146,18 +158,18 @@ _PLAIN = [
     Program("wget", plain("--help")),
 ]
 _GNU = (
-    "cat tac nl head tail grep sort uniq wc cut tr comm paste fold tsort ls dir stat readlink realpath "
-    "basename dirname du df tee od base64 base32 md5sum sha1sum sha256sum sha512sum cksum "
-    "mkdir touch ln cp mv install rm rmdir shred truncate expr factor "
+    "cat tac nl head tail grep sort uniq wc cut tr comm paste fold tsort ls dir stat "
+    "readlink realpath basename dirname du df tee od base64 base32 md5sum sha1sum sha256sum "
+    "sha512sum cksum mkdir touch ln cp mv install rm rmdir shred truncate expr factor "
     "column rev findmnt lsblk blkid wipefs file hexdump strings diff cmp sdiff "
     "rsync sudo env timeout nohup nice ionice stdbuf chrt taskset unshare watch "
     "xargs chroot nsenter flock setsid runuser strace sysctl"
-).split()
+)
 
 
 def programs() -> dict[str, Program]:
     """Every program that can be asked, by its name."""
-    listed = [*_VERBS, *_PLAIN, *(Program(name, plain("--help")) for name in _GNU)]
+    listed = [*_VERBS, *_PLAIN, *(Program(name, plain("--help")) for name in _GNU.split())]
     return {one.name: one for one in listed}
 
 

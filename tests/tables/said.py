@@ -34,7 +34,7 @@ class Said:
             self.defaults[name] = default
 
 
-_HEADING = re.compile(r"^(?:[\w() ]*\b)?[Cc]ommands?\b[\w() ]*:?\s*$|^COMMANDS:$")
+_HEADING = re.compile(r"^(?:[\w() -]*\b)?[Cc]ommands?\b[\w() ]*:?\s*$|^COMMANDS:$")
 _FLAG = re.compile(r"^ {1,8}(?:-(?P<letter>.), )?--(?P<name>[\w.-]+)(?P<rest>.*)$")
 _DEFAULT = re.compile(r"\(default:? \"?([^\")]*)\"?\)")
 _KUBECTL = re.compile(r"^ {4}(?:-(?P<letter>.), )?--(?P<name>[\w.-]+)=(?P<default>.*):$")

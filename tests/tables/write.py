@@ -10,8 +10,8 @@ from typing import Any
 FOLDER = Path(__file__).parents[2] / "src" / "opslore" / "commands" / "tables"
 _ORDER = (
     "programs synonyms family style version source risk inner value bool many otherwise defaults "
-    "aliases raises lowers services operations verbs same flags"
-).split()
+    "aliases raises lowers services operations verbs groups same help flags"
+)
 
 
 def rows() -> dict[str, tuple[Path, dict[str, Any]]]:
@@ -37,7 +37,7 @@ def save(path: Path, row: dict[str, Any]) -> None:
 
 
 def _row(row: Mapping[str, Any]) -> str:
-    keys = sorted(row, key=_ORDER.index)
+    keys = sorted(row, key=_ORDER.split().index)
     if "verbs" not in row and set(row.get("flags", {})) <= {""}:
         return f"    {json.dumps({key: row[key] for key in keys})}"
     lines = [f"      {json.dumps(key)}: {_value(key, row[key])}" for key in keys]
@@ -45,7 +45,7 @@ def _row(row: Mapping[str, Any]) -> str:
 
 
 def _value(key: str, value: Any) -> str:
-    if key not in ("verbs", "flags") or not value:
+    if key not in ("verbs", "groups", "flags") or not value:
         return json.dumps(value)
     lines = [f"        {json.dumps(name)}: {json.dumps(entry)}" for name, entry in value.items()]
     return "{\n" + ",\n".join(lines) + "\n      }"

@@ -98,11 +98,10 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
         if path not in tool.nodes and not in_service and len(leading) >= wanted:
             break
         flags = tool.nodes.get(path, flags)
-        operation = tool.operation(text) if in_service and len(leading) > 1 else None
-        if operation and path not in tool.verbs:
-            return Verb(tuple(leading), operation, flags, tool.defaults), len(leading)
         if path in tool.verbs:
             found, length = tool.verbs[path], len(leading)
+        elif in_service and len(leading) > 1 and (level := tool.operation(text)):
+            return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
     if found:
         return found, length
     if not leading:

@@ -3,20 +3,20 @@
 One JSON file per tool lies in `tables/`; each names the version and the page it was written from.
 Flags are one string, `"namespace/n context output/o"`: long name, slash, other names.
 
-`value`, `bool` and `many` stand beside the tool and beside each verb, written by hand. `flags`
-holds what the tool's own help says, by verb path, written by `python -m tests.tables`: an entry
-counts for its path and for every path below it (`compose` for `compose up`), "" for the whole tool.
-Of two that speak of one flag the longer path wins, then the hand.
+`value`, `bool` and `many` stand beside the tool, each verb and each of `groups` (beginnings of
+verb paths, `compose`), written by hand. `flags` holds what the tool's own help says, by verb path,
+written by `python -m tests.tables`: an entry counts for its path and for every path below it, ""
+for the whole tool. Of two that speak of one flag the longer path wins, then the hand.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Level = Literal["read", "reversible", "disruptive", "unknown", "destructive", "denied"]
 
@@ -101,8 +101,10 @@ class Tool:
     """Last words, or their first part (`describe` of `describe-instances`) -> the risk."""
 
     def operation(self, name: str) -> Level | None:
-        """The level of a service's operation by its own name, or by its first word."""
-        return self.operations.get(name) or self.operations.get(name.split("-")[0])
+        """The level of `describe-instances`: by the whole word, its first two parts, its first."""
+        parts = name.split("-")
+        spelled = (name, "-".join(parts[:2]), parts[0])
+        return next((self.operations[one] for one in spelled if one in self.operations), None)
 
 
 @dataclass(frozen=True)
@@ -166,15 +168,20 @@ def ambiguous_kinds() -> frozenset[str]:
 @cache
 def tools() -> Mapping[str, Tool]:
     """Every known program -> its table."""
-    found: dict[str, Tool] = {}
+    rows: dict[str, dict[str, Any]] = {}
     folder = files("opslore.commands") / "tables"
     for entry in sorted(folder.iterdir(), key=lambda path: path.name):
-        if not entry.name.endswith(".json"):
-            continue
-        for row in read_table(entry.name.removesuffix(".json")).get("tools", []):
-            tool = _tool(row)
-            found |= dict.fromkeys(tool.programs, tool)
-    return found
+        if entry.name.endswith(".json"):
+            for row in read_table(entry.name.removesuffix(".json")).get("tools", []):
+                rows |= dict.fromkeys(row["programs"].split(), row)
+    made: dict[int, Tool] = {}
+
+    def tool(program: str) -> Tool:
+        """One object for all names of a tool."""
+        row = rows[program]
+        return made.setdefault(id(row), made.get(id(row)) or _tool(row))
+
+    return _Lazy(rows, tool)
 
 
 def _flags(row: Mapping[str, Any]) -> Flags:
@@ -192,43 +199,69 @@ def _flags(row: Mapping[str, Any]) -> Flags:
     return Flags(value, frozenset(kinds["bool"]), short, frozenset(kinds["many"]))
 
 
-@dataclass
-class _Node:
-    """What holds at a verb path: flags and defaults, with those of every shorter path."""
+_T = TypeVar("_T")
 
-    flags: Flags
-    defaults: dict[str, str]
 
-    def below(self, *rows: Mapping[str, Any]) -> _Node:
-        flags, defaults = self.flags, self.defaults
+class _Lazy(Mapping[str, _T]):
+    """A mapping whose values are made when they are asked for: a command needs one verb of 900."""
+
+    def __init__(self, keys: Iterable[str], make: Callable[[str], _T]) -> None:
+        self._keys = dict.fromkeys(keys)
+        self._make = make
+        self._made: dict[str, _T] = {}
+
+    def __getitem__(self, key: str) -> _T:
+        if key not in self._made:
+            if key not in self._keys:
+                raise KeyError(key)
+            self._made[key] = self._make(key)
+        return self._made[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class _Nodes:
+    """What holds at each verb path: flags and defaults, with those of every shorter path."""
+
+    def __init__(self, row: Mapping[str, Any], verbs: Mapping[str, Mapping[str, Any]]) -> None:
+        self._rows = (row.get("flags", {}), row.get("groups", {}), verbs)
+        self._at = {"": self._below((Flags(), {}), [self._rows[0].get("", {}), row])}
+        paths = [path.split() for rows in self._rows for path in rows]
+        self.paths = {" ".join(one[:length]) for one in paths for length in range(1, len(one) + 1)}
+
+    def at(self, path: str) -> tuple[Flags, dict[str, str]]:
+        """Flags and documented defaults at a path."""
+        if path not in self._at:
+            above = self.at(path.rpartition(" ")[0])
+            self._at[path] = self._below(above, [rows.get(path, {}) for rows in self._rows])
+        return self._at[path]
+
+    def _below(
+        self, above: tuple[Flags, dict[str, str]], rows: list[Mapping[str, Any]]
+    ) -> tuple[Flags, dict[str, str]]:
+        flags, defaults = above
         for row in rows:
             if row.keys() & {"value", "bool", "many"}:
                 flags = flags.merged(_flags(row))
             if "defaults" in row:
                 defaults = {**defaults, **row["defaults"]}
-        return _Node(flags, defaults)
+        return flags, defaults
 
 
-def _nodes(row: Mapping[str, Any], verbs: Mapping[str, Mapping[str, Any]]) -> dict[str, _Node]:
-    """Every beginning of a verb path, the shorter before the longer."""
-    said = row.get("flags", {})
-    found = {"": _Node(Flags(), {}).below(said.get("", {}), row)}
-    for path in sorted([*verbs, *said]):
-        words = path.split()
-        for length in range(1, len(words) + 1):
-            part = " ".join(words[:length])
-            if part not in found:
-                above = found[" ".join(words[: length - 1])]
-                found[part] = above.below(said.get(part, {}), verbs.get(part, {}))
-    return found
-
-
-def _verb(path: str, row: Mapping[str, Any], node: _Node) -> Verb:
+def _verb(path: str, row: Mapping[str, Any], nodes: _Nodes) -> Verb:
+    flags, defaults = nodes.at(path)
     return Verb(
         tuple(path.split()),
         row.get("risk", "unknown"),
-        node.flags,
-        node.defaults,
+        flags,
+        defaults,
         row.get("resource", ""),
         row.get("inner", ""),
         row.get("raises", {}),
@@ -241,21 +274,22 @@ def _tool(row: Mapping[str, Any]) -> Tool:
     for paths, entry in row.get("verbs", {}).items():
         details = {"risk": entry} if isinstance(entry, str) else entry
         rows |= dict.fromkeys(paths.split(", "), details)
-    nodes = _nodes(row, rows)
+    nodes = _Nodes(row, rows)
+    flags, defaults = nodes.at("")
     operations: Mapping[str, str] = row.get("operations", {})
-    verbs = {path: _verb(path, details, nodes[path]) for path, details in rows.items()}
+    verbs = _Lazy(rows, lambda path: _verb(path, rows[path], nodes))
     return Tool(
         row["programs"].split()[0],
         tuple(row["programs"].split()),
-        row.get("style", "verbs" if verbs else "plain"),
-        nodes[""].flags,
+        row.get("style", "verbs" if rows else "plain"),
+        flags,
         row.get("aliases", {}),
         verbs,
-        _verb("", row, nodes[""]),
-        {path: node.flags for path, node in nodes.items() if path},
+        _verb("", row, nodes),
+        _Lazy(nodes.paths, lambda path: nodes.at(path)[0]),
         row.get("same", {}),
         row.get("family", ""),
-        nodes[""].defaults,
+        defaults,
         frozenset(row.get("synonyms", "").split()),
         row.get("otherwise", "bool"),
         frozenset(row.get("services", "").split()),
