@@ -56,13 +56,18 @@ def program_name(text: str) -> str:
     return _SYSTEM_FOLDERS.sub("", text) if text[:1] == "/" else text
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
+def _program(text: str) -> tuple[str, Tool | None]:
+    """The program's name and table."""
+    program = program_name(text)
+    tool = tools().get(program) or tools().get(program.rsplit("/", 1)[-1])
+    return (tool.name if tool and program in tool.synonyms else program), tool
+
+
+@lru_cache(maxsize=2048)
 def invocation(words: tuple[Word, ...]) -> Invocation:
     """Read a simple command's words; the first is its program."""
-    program = program_name(words[0].text)
-    tool = tools().get(program) or tools().get(program.rsplit("/", 1)[-1])
-    if tool and program in tool.synonyms:
-        program = tool.name
+    program, tool = _program(words[0].text)
     rest = words[1:]
     if tool is None:
         return _generic(program, rest)
@@ -79,7 +84,8 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
 
     Zero when no path is known: then the verb holds the first words as they are.
     """
-    found, length, path = None, 0, ""
+    found: Verb | None = None
+    length, path = 0, ""
     flags, leading, at = tool.flags, list[str](), 0
     wanted = 2 if tool.services else 1  # words that name an unknown verb
     while at < len(words):
@@ -95,11 +101,12 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
         path = f"{path} {leading[-1]}" if path else leading[-1]
         path = tool.same.get(path, path)
         in_service = leading[0] in tool.services
-        if path not in tool.nodes and not in_service and len(leading) >= wanted:
+        node, verb = tool.seen.get(path) or tool.look(path)
+        if node is None and not in_service and len(leading) >= wanted:
             break
-        flags = tool.nodes.get(path, flags)
-        if path in tool.verbs:
-            found, length = tool.verbs[path], len(leading)
+        flags = node or flags
+        if verb:
+            found, length = verb, len(leading)
         elif in_service and len(leading) > 1 and (level := tool.operation(text)):
             return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
     if found:
@@ -215,15 +222,11 @@ def split_flags(tool: Tool, words: Sequence[Word]) -> tuple[list[Word], list[Fla
 def _is_flag(flags: Flags, item: Word) -> bool:
     """Whether a word's flag can be told from its value: `-n$X` can, `--all$X` cannot."""
     if len(item.parts) == 1 or "=" in item.parts[0].text:
-        return not _starts_dynamic(item)
+        return item.parts[0].kind in ("text", "bare")
     letters = item.parts[0].text[1:]
     return letters[:1] != "-" and any(
         flags.short.get(letter, letter) in flags.value for letter in letters
     )
-
-
-def _starts_dynamic(item: Word) -> bool:
-    return item.parts[0].kind not in ("text", "bare")
 
 
 def without_prefix(item: Word, count: int) -> Word:
@@ -254,8 +257,7 @@ def _cluster(flags: Flags, item: Word, queue: list[Word]) -> list[Flag]:
     found: list[Flag] = []
     letters = item.parts[0].text[1:]
     whole = letters.partition("=")[0]
-    known = whole in flags.value or whole in flags.boolean
-    if len(whole) > 1 and known and whole[0] not in flags.short:
+    if len(whole) > 1 and whole[0] not in flags.short and whole in flags.value | flags.boolean:
         return [_long(flags, item, queue)]
     for index, letter in enumerate(letters):
         name = flags.short.get(letter, letter)
@@ -279,8 +281,7 @@ def _generic(program: str, words: Sequence[Word]) -> Invocation:
     positionals: list[Word] = []
     flags: list[Flag] = []
     end = next((at for at, item in enumerate(words) if item.text == "--"), len(words))
-    for item in words[:end]:
-        text = item.text
+    for text, item in ((one.text, one) for one in words[:end]):
         if text.startswith("-") and text != "-" and _is_flag(Flags(), item):
             name, equals, _ = item.parts[0].text.partition("=")
             value = without_prefix(item, len(name) + 1) if equals else None

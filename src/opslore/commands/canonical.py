@@ -41,16 +41,20 @@ class Form:
 @lru_cache(maxsize=8192)
 def canonical(command: str) -> str:
     """The canonical form of a command; "" when it is not parseable."""
-    found = form(command)
+    found = _form(command)
     if found.reason:
         return ""
     text = render(found.units)
     return _name_holes(text, found.holes)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def form(command: str) -> Form:
     """The canonical form as structure, for comparing."""
+    return _form(command)
+
+
+def _form(command: str) -> Form:
     script = parse(command)
     if not script.ok:
         return Form((), (), script.reason)
@@ -76,17 +80,20 @@ def _name_holes(text: str, holes: tuple[Hole, ...]) -> str:
 
 
 def _units(script: Script, holes: list[Hole]) -> tuple[Unit, ...]:
+    rows = zip(("", *script.operators), script.items, strict=False)
     return tuple(
-        _simple(operator, item, holes)
-        if isinstance(item, Simple)
-        else _compound(operator, item, holes)
-        for operator, item in script.joined
+        [
+            _simple(operator, item, holes)
+            if isinstance(item, Simple)
+            else _compound(operator, item, holes)
+            for operator, item in rows
+        ]
     )
 
 
 def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
-    assignments = tuple(f"{one.name}={quoted(one.value, holes)}" for one in item.assignments)
-    redirects = tuple(_redirect(one, holes) for one in item.redirects)
+    assignments = tuple([f"{one.name}={quoted(one.value, holes)}" for one in item.assignments])
+    redirects = tuple([_redirect(one, holes) for one in item.redirects])
     if not item.words:
         return Unit(operator, assignments=assignments, redirects=redirects, negated=item.negated)
     call = invocation(item.words)
@@ -109,7 +116,7 @@ def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
         tuple(arguments),
         flags,
         inner,
-        tuple(quoted(word, holes) for word in call.after),
+        tuple([quoted(word, holes) for word in call.after]),
         assignments,
         redirects,
         negated=item.negated,

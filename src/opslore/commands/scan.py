@@ -88,10 +88,9 @@ def slug(words: str) -> str:
     return re.sub(r"^(?:your|my|the|insert|enter|replace_with)_(?=.)", "", name) or "value"
 
 
-@lru_cache(maxsize=4096)
 def scan(text: str) -> tuple[Slot, ...]:
     """All holes of a prepared command, in order."""
-    return tuple(_walk(text)) if _may_hold(text) else ()
+    return _walk(text) if _may_hold(text) else ()
 
 
 def _may_hold(text: str) -> bool:
@@ -101,7 +100,8 @@ def _may_hold(text: str) -> bool:
     return not text.islower() and bool(_CAPITAL.search(text))
 
 
-def _walk(text: str) -> list[Slot]:
+@lru_cache(maxsize=4096)
+def _walk(text: str) -> tuple[Slot, ...]:
     assigned = _assignments(text)
     slots: list[Slot] = []
     at, quote = 0, ""
@@ -134,7 +134,7 @@ def _walk(text: str) -> list[Slot]:
         if slot:
             slots.append(slot)
         at = slot.end if slot else at + 1
-    return slots
+    return tuple(slots)
 
 
 def _assignments(text: str) -> dict[str, int]:
