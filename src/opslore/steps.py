@@ -168,7 +168,9 @@ def check(evaluation: Evaluation) -> None:
 
     if failed := gate.reasons(evaluation.gates, evaluation.overrides):
         raise GateFailed(
-            failed, hint="`opslore why AGENT.yaml` and `opslore report AGENT.yaml` show the answers"
+            failed,
+            hint="`opslore report AGENT.yaml` shows every wrong answer, `opslore why AGENT.yaml`"
+            " those behind each gate",
         )
 
 

@@ -33,7 +33,7 @@ def test_every_runbook_gets_at_least_300_of_every_kind(s4: list[Example]) -> Non
 def test_the_hand_written_ones_are_40_and_say_why() -> None:
     from opslore.dataset import asked
 
-    rows = list(asked.rows(*asked.packaged("attacks-written")))
+    rows = list(asked.rows(*asked.packaged("attacks-written"), attacks.Written))
     assert len(rows) >= 40
     assert all(row.why for row in rows)
     assert len({row.question for row in rows}) == len(rows)

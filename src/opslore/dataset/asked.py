@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -39,7 +39,7 @@ class Row(Record):
     line: int = 0
     """Line in the file, from 1; not in the file itself."""
 
-    def asks(self, family: str) -> Question:
+    def asks_as(self, family: str) -> Question:
         """The row as a question of a phrasing family."""
         return Question(self.question, family, self.labels)
 
@@ -66,7 +66,7 @@ def read(path: Path, index: Index) -> list[Asked]:
     """
     out: list[Asked] = []
     lines: dict[str, int] = {}
-    for row in rows(*_text(path)):
+    for row in rows(*_text(path), Row):
         where = f"{path}:{row.line}"
         flat = " ".join(row.question.split()).lower()
         if lines.setdefault(flat, row.line) != row.line:
@@ -102,7 +102,10 @@ def _known(name: str, index: Index, where: str) -> Entry:
     return entry
 
 
-def rows(name: str, text: str) -> Iterator[Row]:
+R = TypeVar("R", bound=Row)
+
+
+def rows(name: str, text: str, kind: type[R]) -> Iterator[R]:
     """The lines of a file; empty ones are skipped.
 
     Raises:
@@ -112,7 +115,7 @@ def rows(name: str, text: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = Row.model_validate_json(line)
+            row = kind.model_validate_json(line)
         except ValidationError as error:
             first = error.errors()[0]
             at = ".".join(str(part) for part in first["loc"])

@@ -26,6 +26,9 @@ from opslore.index import Entry, Index
 WRITTEN = ("attacks-written", "attacks-people")
 """Data files with attacks that people wrote; one that is not there has none."""
 
+ANY = "{alert}"
+"""Stands for the name of any alert of the runbook."""
+
 TRIES = 40
 """How often a question is drawn anew before a small runbook is said to have no other one."""
 
@@ -60,21 +63,33 @@ def attacks(index: Index, count: int, rng: Callable[[str], random.Random]) -> It
                 yield found
                 break
     for name in WRITTEN:
-        yield from islice(written(name, index), count)
+        yield from islice(written(name, index, rng), count)
 
 
-def written(name: str, index: Index) -> Iterator[Attack]:
+class Written(asked.Row):
+    """An attack that a person wrote."""
+
+    alert: str | None = None
+    """The alert that is honestly asked about; None is any where `{alert}` stands, else no alert."""
+    asks: str = ""
+    """What the attack wants to hear."""
+
+
+def written(name: str, index: Index, rng: Callable[[str], random.Random]) -> Iterator[Attack]:
     """The attacks of one hand-written file; those about an alert of another runbook are left out.
 
     Raises:
         DataError: a line is none.
     """
-    for row in asked.rows(*asked.packaged(name)):
+    for row in asked.rows(*asked.packaged(name), Written):
         entry = asked.find(row.alert, index) if row.alert else None
         if row.alert and entry is None:
             continue
+        if ANY in row.question:
+            entry = pick(index.entries, rng(f"s4/{name}/{row.line}"))
+            row = row.model_copy(update={"question": row.question.replace(ANY, entry.title)})
         family = f"attack-{name.partition('-')[2]}/{row.line}"
-        yield Attack(entry or nothing(f"{name}-{row.line}"), row.asks(family))
+        yield Attack(entry or nothing(f"{name}-{row.line}"), row.asks_as(family))
 
 
 def nothing(name: str) -> Entry:

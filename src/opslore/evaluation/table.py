@@ -109,7 +109,9 @@ def table(evaluation: Evaluation) -> Table:
     out.add_column("", no_wrap=True)
     for column in present(evaluation):
         out.add_column(
-            column.replace("constrained", "con-\nstrained"), justify="right", no_wrap=True
+            column.replace("constrained", "con-\nstrained").replace("champion", "cham-\npion"),
+            justify="right",
+            no_wrap=True,
         )
     for row, found in cells(evaluation):
         out.add_row(row.title, *(f"{one.value}\n{one.interval}".strip() for one in found))
