@@ -63,6 +63,7 @@ class TestStart:
             "why",
             "correct",
             "review",
+            "lint",
             "init",
             "doctor",
             "status",

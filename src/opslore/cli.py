@@ -17,9 +17,9 @@ import typer
 
 from opslore import cli_beside as beside
 from opslore import cli_gate as gate
+from opslore import cli_lint, console, machine
 from opslore import cli_trust as trust
 from opslore import cli_world as world
-from opslore import console, machine
 from opslore.cli_beside import AgentFile, Json
 from opslore.errors import ConfigError, GateFailed, OpsloreError
 
@@ -183,6 +183,7 @@ app.command()(beside.report)
 app.command()(gate.why)
 app.command()(trust.correct)
 app.command()(trust.review)
+app.command()(cli_lint.lint)
 app.command()(beside.init)
 app.command()(beside.doctor)
 app.command()(world.status)

@@ -7,17 +7,22 @@ one that is embedded when an index is read.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import json
 import os
+import re
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opslore import ggufheader, machine
+from opslore import ggufheader, minilm
 from opslore.errors import IntegrityError, MissingExtra, ServerError
+from opslore.stems import CAMEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +42,9 @@ _KEPT = 4096
 class Embedder:
     """An embedding model, loaded when the first sentence comes."""
 
-    def __init__(self, gguf: Path) -> None:
-        self.gguf = gguf
+    def __init__(self, gguf: Path | None = None) -> None:
+        """Remember the model's file; without one it is made from the installed package."""
+        self._file = gguf
         self._room: Path | None = None
         self._engine: Any = None
         self._seen: OrderedDict[str, Vectors] = OrderedDict()
@@ -61,6 +67,17 @@ class Embedder:
         if len(self._seen) > _KEPT:
             self._seen.popitem(last=False)
         return found
+
+    @property
+    def gguf(self) -> Path:
+        """The model's file.
+
+        Raises:
+            MissingExtra: the package that carries it is not installed.
+        """
+        if self._file is None:
+            self._file = minilm.gguf()
+        return self._file
 
     def close(self) -> None:
         """Free the model's memory; the next sentence loads it again."""
@@ -111,7 +128,8 @@ class Embedder:
         params.n_threads_http = 1
         params.hostnames = [str(self._room / "e.sock")]
         for cpu in (params.cpuparams, params.cpuparams_batch):
-            cpu.n_threads = machine.cores()
+            # A sentence is too short to share out, and another number changes roundings.
+            cpu.n_threads = 1
             cpu.poll = 0
         try:
             self._engine = xllamacpp.Server(params)
@@ -119,6 +137,18 @@ class Embedder:
             raise ServerError(f"{self.gguf}: llama.cpp cannot load it: {error}") from error
         # As for a model that writes: only an answer proves that its loop runs and can be stopped.
         self._engine.handle_embeddings({"input": "a"})
+
+
+@lru_cache(maxsize=2)
+def shared(gguf: Path | None = None) -> Embedder:
+    """The embedder of a file, one for the whole process; freed when it ends.
+
+    Args:
+        gguf: the model; without one it is made from the installed package.
+    """
+    found = Embedder(gguf)
+    atexit.register(found.close)
+    return found
 
 
 class Passages:
@@ -159,7 +189,7 @@ class Passages:
 
         found = np.full(self.count, -1.0)
         if len(self.owners):
-            np.maximum.at(found, self.owners, self.matrix @ self.embed(question))
+            np.maximum.at(found, self.owners, self.matrix @ self.embed(prose(question)))
         return found
 
     def write(self, path: Path) -> None:
@@ -170,7 +200,8 @@ class Passages:
         names = sorted(self.known)
         digests = np.frombuffer(bytes.fromhex("".join(names)), dtype=np.uint8).reshape(-1, 32)
         vectors = np.stack([self.known[name] for name in names]).astype(np.float16)
-        save_file({"digests": digests.copy(), "vectors": vectors}, path)
+        tensors = {"digests": digests.copy(), "vectors": vectors}
+        save_file(tensors, path, metadata={"embedder": minilm.NAME})
 
 
 def digest_of(text: str) -> str:
@@ -179,18 +210,19 @@ def digest_of(text: str) -> str:
 
 
 def read(path: Path) -> dict[str, Vectors]:
-    """Vectors by their passage's digest.
+    """Vectors by their passage's digest; those of another embedding model are left out.
 
     Raises:
         IntegrityError: the file is missing, torn, or of another kind.
     """
     import numpy as np
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        found = load_file(path)
-        digests, vectors = found["digests"], found["vectors"].astype(np.float32)
+        with safe_open(path, framework="numpy") as opened:
+            made_with = (opened.metadata() or {}).get("embedder")
+            digests, vectors = opened.get_tensor("digests"), opened.get_tensor("vectors")
+        vectors = vectors.astype(np.float32)
         if len(digests) != len(vectors) or digests.shape[1:] != (32,) or vectors.ndim != 2:
             raise ValueError(f"{len(digests)} digests, {len(vectors)} vectors")
         if not np.isfinite(vectors).all():
@@ -200,4 +232,56 @@ def read(path: Path) -> dict[str, Vectors]:
             f"{path}: no vectors of an index: {error}",
             hint=f"delete {path.parent} and run the step again",
         ) from error
+    if made_with != minilm.NAME:
+        return {}
     return {row.tobytes().hex(): vector for row, vector in zip(digests, vectors, strict=True)}
+
+
+def spaced(name: str) -> str:
+    """A CamelCase name as words."""
+    return " ".join(CAMEL.findall(name)) or name
+
+
+def passages(title: str, section: str, symptoms: str) -> list[str]:
+    """What of an alert is embedded: its name, alone and in its section, and each sentence under it.
+
+    With the name before it a sentence says what it is about (docs/decisions/0021).
+    """
+    name = spaced(title)
+    lines = [part for line in symptoms.splitlines() for part in _SENTENCE.split(line)]
+    told = [f"{name}: {text[:LONG]}" for line in lines if len(text := line.strip(" -*")) >= SHORT]
+    return list(dict.fromkeys([name, f"{section}: {name}", *told]))
+
+
+def prose(question: str) -> str:
+    """What a question says without its labels and its JSON: those only blur its vector."""
+    if question.lstrip()[:1] in ("{", "["):
+        try:
+            found = [text for key, text in _leaves(json.loads(question)) if key in _TELLING]
+        except (ValueError, RecursionError):
+            found = []
+        question = " . ".join(dict.fromkeys(map(_split, found))) or question
+    plain = _LABEL.sub(" ", question)
+    return " ".join(_split(plain).split()) or question
+
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])")
+SHORT, LONG = 15, 220
+"""Characters of a sentence: a shorter one says nothing, of a longer one the beginning counts."""
+_LABEL = re.compile(r"""(?<!\w)[A-Za-z_]\w*=(?:"[^"]*"|\S+)""")
+_TELLING = ("alertname", "summary", "description", "message")
+
+
+def _split(text: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _leaves(value, name)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _leaves(value, key)
+    else:
+        yield key, str(node)

@@ -26,6 +26,9 @@ WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MADE = 1
 """Raised when the conversion gives another file, so that old files are not reused."""
 
+NAME = f"minilm-{WEIGHTS[:16]}-{MADE}-q8_0"
+"""What vectors say they were made with."""
+
 _OUTSIDE = {
     "embeddings.word_embeddings": "token_embd",
     "embeddings.position_embeddings": "position_embd",
@@ -70,7 +73,7 @@ def gguf() -> Path:
         MissingExtra: the package is not installed.
         IntegrityError: its weights are not those that were checked.
     """
-    target = cache() / "embedders" / f"minilm-{WEIGHTS[:16]}-{MADE}-q8_0.gguf"
+    target = cache() / "embedders" / f"{NAME}.gguf"
     if target.is_file():
         return target
     source = folder()

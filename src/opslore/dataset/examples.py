@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from opslore import commands, prompt, store
+from opslore import commands, embedding, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
 from opslore.dataset import (
@@ -204,8 +204,10 @@ def write(
 
     Raises:
         DataError: too few alerts with a command to train and test on.
+        MissingExtra: the embedder's package is not installed.
     """
-    index = Index.of(documents)
+    embed = embedding.shared() if prepare.embedder == "minilm" else None
+    index = Index.of(documents, embed)
     place = split.places(index.entries, prepare.test, prepare.valid, prepare.seed)
     groups: dict[str, list[Entry]] = {}
     for entry in index.entries:

@@ -11,13 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from opslore import prompt, store
-from opslore.bundle.catalogue import Catalogue
 from opslore.cards import Calibration, Example, Result
 from opslore.dataset.calibrating import FILE
 from opslore.evaluation import calibration, columns
 from opslore.evaluation.columns import Run
 from opslore.evaluation.scorers import Scorer
-from opslore.index import Hit
 from opslore.judging import candidate, judged, signals
 from opslore.servers import Reply, Server
 
@@ -28,10 +26,10 @@ def questions(dataset: Path) -> list[Example]:
     return list(store.read_rows(path, Example)) if path.is_file() else []
 
 
-def ask(run: Run, among: Sequence[Example], server: Server, catalogue: Catalogue) -> None:
-    """Ask the bundle the validation questions, limited to the catalogue."""
+def ask(run: Run, among: Sequence[Example], server: Server) -> None:
+    """Ask the bundle the validation questions, limited to what each prompt shows."""
     columns.ask(run, "tuned", among, server, columns.open_book)
-    columns.constrain(run, server, catalogue, among)
+    columns.constrain(run, server, among)
 
 
 def learn(run: Run, among: Sequence[Example], work: Path) -> Calibration | None:
@@ -43,7 +41,7 @@ def learn(run: Run, among: Sequence[Example], work: Path) -> Calibration | None:
     asked, rows = [], []
     for example in among:
         result = run.log.found["constrained", example.id]
-        hits, reply = _hits(run, example), _reply(result)
+        hits, reply = columns.found(run, example), _reply(result)
         found = signals(reply, hits, example.question)
         # Whether there is an answer must not depend on how sure it is: that is what is learned.
         stated = prompt.stated(example.question, hits)
@@ -61,17 +59,12 @@ def learn(run: Run, among: Sequence[Example], work: Path) -> Calibration | None:
 
 def applied(run: Run, example: Example, result: Result, sure: Calibration | None) -> Result:
     """A constrained reply as `ask` answers it; the signals stand among its scores."""
-    hits, reply = _hits(run, example), _reply(result)
+    hits, reply = columns.found(run, example), _reply(result)
     told = judged(reply, hits, example.question, {}, sure)
     found = _finite(signals(reply, hits, example.question))
     if told.probability is not None:
         found["probability"] = told.probability
     return result.model_copy(update={"reply": told.command, "scores": {**result.scores, **found}})
-
-
-def _hits(run: Run, example: Example) -> list[Hit]:
-    """What the prompt showed: found again, since an example keeps the entries' names alone."""
-    return run.index.search(example.question, run.agent.prepare.entries, example.hidden)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:

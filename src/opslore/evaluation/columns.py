@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from opslore import prompt
-from opslore.bundle.catalogue import Catalogue, accepts, grammar
+from opslore.bundle import choices
+from opslore.bundle.catalogue import accepts, grammar
 from opslore.cards import Example, Message, Result, Split
 from opslore.config import Agent
 from opslore.evaluation.baseline import Names, bm25, first
 from opslore.evaluation.replies import Log
-from opslore.index import Index
+from opslore.index import Hit, Index
 from opslore.servers import Reply, Server
 
 Progress = Callable[[str, int, int], None]
@@ -83,41 +84,48 @@ def ask(
     among: Sequence[Example],
     server: Server,
     turns: Callable[[Example], list[Message]],
-    limit: str | None = None,
+    limits: Mapping[str, choices.Choices] | None = None,
 ) -> None:
     """Ask a server what is not answered yet, keeping each reply as it comes."""
     missing = [e for e in among if run.log.get(column, e.id) is None]
     done = len(among) - len(missing)
     run.progress(column, done, len(among))
+    grammars = None if limits is None else [grammar(limits[e.id].short) for e in missing]
     replies = server.chat_many(
-        [turns(e) for e in missing], grammar=limit, max_tokens=run.agent.evaluate.max_tokens
+        [turns(e) for e in missing], grammar=grammars, max_tokens=run.agent.evaluate.max_tokens
     )
     for example, reply in zip(missing, replies, strict=True):
-        run.log.add(raw(column, example.id, reply))
+        whole = reply if limits is None else limits[example.id].finish(reply)
+        run.log.add(raw(column, example.id, whole))
         done += 1
         run.progress(column, done, len(among))
 
 
-def constrain(run: Run, server: Server, catalogue: Catalogue, among: Sequence[Example]) -> None:
-    """The constrained column: only what the catalogue refuses is asked again.
+def constrain(run: Run, server: Server, among: Sequence[Example]) -> None:
+    """The constrained column: only what a prompt's choices refuse is asked again.
 
     Greedy decoding under a grammar masks the tokens that the grammar forbids and takes the best of
     the others. If the free greedy reply is a sentence of the grammar, none of its tokens was ever
     masked, so the constrained reply is the same reply, end of turn included.
     """
-    again = []
+    again: dict[str, choices.Choices] = {}
     for example in among:
         if run.log.get("constrained", example.id) is not None:
             continue
+        allowed = choices.of(example.question, found(run, example))
         free = run.log.found["tuned", example.id]
-        if free.scores["stopped"] == 1.0 and accepts(catalogue, free.reply):
+        if free.scores["stopped"] == 1.0 and accepts(allowed.whole, free.reply):
             run.log.add(free.model_copy(update={"column": "constrained"}))
         else:
-            again.append(example)
-    there = len(among) - len(again)
-    run.progress("constrained", there, len(among))
+            again[example.id] = allowed
+    run.progress("constrained", len(among) - len(again), len(among))
     if again:
-        ask(run, "constrained", among, server, open_book, grammar(catalogue))
+        ask(run, "constrained", among, server, open_book, again)
+
+
+def found(run: Run, example: Example) -> list[Hit]:
+    """What the prompt showed: found again, since an example keeps the entries' names alone."""
+    return run.index.search(example.question, run.agent.prepare.entries, example.hidden)
 
 
 def baselines(run: Run) -> None:

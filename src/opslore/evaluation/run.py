@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from opslore import machine, models, store
-from opslore.bundle.catalogue import Catalogue
 from opslore.cards import Calibration, Example, Result
 from opslore.config import Agent
 from opslore.dataset import clean
-from opslore.errors import DataError, IntegrityError, MissingInput
+from opslore.errors import DataError, MissingInput
 from opslore.evaluation import abstention, columns, gate, hygiene, retention, scorers, scores
 from opslore.evaluation import champion as rival
 from opslore.evaluation.champion import Champion
@@ -140,22 +137,12 @@ def _ask_bundle(
     run: Run, asked: dict[str, list[Example]], bundle: Path, validation: list[Example]
 ) -> dict[str, str]:
     """The columns of the shipped GGUF; returns its rendered prompts for the parity check."""
-    catalogue = _catalogue(bundle / "catalogue.json")
     with server(run.agent, bundle / "model.gguf") as loaded:
-        abstention.ask(run, validation, loaded, catalogue)
+        abstention.ask(run, validation, loaded)
         columns.ask(run, "tuned", asked["tuned"], loaded, columns.open_book)
-        columns.constrain(run, loaded, catalogue, asked["constrained"])
+        columns.constrain(run, loaded, asked["constrained"])
         columns.ask(run, "closed", asked["closed"], loaded, columns.closed_book(run.agent))
         return {e.id: loaded.render(columns.open_book(e)) for e in asked["trained"]}
-
-
-def _catalogue(path: Path) -> Catalogue:
-    try:
-        return Catalogue.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise IntegrityError(
-            f"{path}: no command catalogue: {error}", hint="run `opslore export AGENT.yaml` again"
-        ) from error
 
 
 def server(agent: Agent, gguf: Path) -> Server:

@@ -58,14 +58,30 @@ class Server(Protocol):
         self,
         conversations: Sequence[Sequence[Message]],
         *,
-        grammar: str | None = None,
+        grammar: str | Sequence[str] | None = None,
         max_tokens: int = 160,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Reply]:
-        """Answer conversations in order; `progress` hears how many are done."""
+        """Answer conversations in order; `progress` hears how many are done.
+
+        A grammar is for all of them, several are one for each.
+        """
 
     def close(self) -> None:
         """Free the model's memory."""
+
+
+def each(grammar: str | Sequence[str] | None, count: int) -> list[str | None]:
+    """The grammar of each of some conversations.
+
+    Raises:
+        ValueError: several grammars, and not as many as conversations.
+    """
+    if grammar is None or isinstance(grammar, str):
+        return [grammar] * count
+    if len(grammar) != count:
+        raise ValueError(f"{len(grammar)} grammars for {count} conversations")
+    return list(grammar)
 
 
 class Backend(Protocol):

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from opslore.cards import Message
 from opslore.errors import ConfigError, DataError, ServerError
-from opslore.servers import Reply, margin
+from opslore.servers import Reply, each, margin
 from opslore.servers.ollama_client import Client
 
 HOME = "http://127.0.0.1:11434"
@@ -121,13 +121,14 @@ class Server:
         self,
         conversations: Sequence[Sequence[Message]],
         *,
-        grammar: str | None = None,
+        grammar: str | Sequence[str] | None = None,
         max_tokens: int = 160,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Reply]:
         """Answer conversations in order; `progress` hears how many are done."""
-        for done, messages in enumerate(conversations, 1):
-            reply = self.chat(messages, grammar=grammar, max_tokens=max_tokens)
+        limits = each(grammar, len(conversations))
+        for done, (messages, limit) in enumerate(zip(conversations, limits, strict=True), 1):
+            reply = self.chat(messages, grammar=limit, max_tokens=max_tokens)
             if progress is not None:
                 progress(done)
             yield reply
