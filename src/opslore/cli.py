@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from opslore import cli_beside as beside
-from opslore import cli_lint, console, machine
+from opslore import cli_lint, cli_refresh, console, machine
 from opslore import cli_trust as trust
 from opslore import cli_world as world
 from opslore.cli_beside import AgentFile, Json
@@ -125,13 +125,13 @@ def export(agent: AgentFile, as_json: Json = False) -> None:
 def evaluate(agent: AgentFile, as_json: Json = False) -> None:
     """Score the bundle; exit 3 with every failed gate."""
     from opslore import steps
-    from opslore.cards import Adapter, Bundle, Dataset
+    from opslore.cards import Bundle
 
     def step(settings: Agent) -> Evaluation:
         home = steps.store_of(settings)
         bundle = home.latest(Bundle)
-        # The dataset it was trained on: another one's test alerts may be among its training.
-        dataset = steps.parent(home, steps.parent(home, bundle, Adapter), Dataset)
+        # The dataset it was made for: another one's test alerts may be among its training.
+        dataset = steps.dataset_of(home, bundle)
         return steps.evaluate(settings, dataset, bundle)
 
     steps.check(_single(agent, as_json, step))
@@ -169,6 +169,7 @@ def deploy(
 app.command()(beside.ask)
 app.command()(beside.trace)
 app.command()(beside.report)
+app.command()(cli_refresh.refresh)
 app.command()(trust.correct)
 app.command()(trust.review)
 app.command()(cli_lint.lint)
