@@ -144,7 +144,7 @@ def test_every_card_names_its_parents_and_its_folder(ran: World) -> None:
     assert home.leftovers() == []
     assert store.sha256(home.path(bundle) / "model.gguf") == bundle.gguf_sha256
     assert sorted(p.name for p in home.path(bundle).iterdir()) == sorted(
-        ["card.json", *issue.SHIPPED]
+        ["card.json", *issue.SHIPPED, *issue.MEANING]
     )
     assert "PARAMETER num_predict 8" in (home.path(bundle) / "Modelfile").read_text()
 
@@ -286,7 +286,7 @@ class TestRelease:
         assert first.targets == _names(agent)
         current = released.folder / "served" / "current"
         names = sorted(p.name for p in current.iterdir())
-        assert set(issue.SHIPPED) <= set(names)
+        assert {*issue.SHIPPED, *issue.MEANING} <= set(names)
         bundle = released.card(Bundle)
         assert store.sha256(current / "model.gguf") == bundle.gguf_sha256
         before = state(released.folder)
