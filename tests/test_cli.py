@@ -61,6 +61,7 @@ class TestStart:
             "trace",
             "report",
             "why",
+            "refresh",
             "correct",
             "review",
             "lint",

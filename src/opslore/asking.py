@@ -94,9 +94,12 @@ class Asking:
         allowed = choices.of(text, hits)
         if self.in_ollama:
             said = self.server.chat(turns, format=schema(allowed.short), max_tokens=self.tokens)
-            return hits, allowed.finish(replace(said, text=unwrapped(said.text)))
-        limit = grammar(allowed.short)
-        return hits, allowed.finish(self.server.chat(turns, grammar=limit, max_tokens=self.tokens))
+            said = replace(said, text=unwrapped(said.text))
+        else:
+            limit = grammar(allowed.short)
+            said = self.server.chat(turns, grammar=limit, max_tokens=self.tokens)
+        command, confidence = allowed.finish(said.text, said.confidence)
+        return hits, replace(said, text=command, confidence=confidence)
 
 
 def deployed(agent: Agent, url: str = "") -> tuple[str, str]:

@@ -17,7 +17,7 @@ import typer
 
 from opslore import cli_beside as beside
 from opslore import cli_gate as gate
-from opslore import cli_lint, console, machine
+from opslore import cli_lint, cli_refresh, console, machine
 from opslore import cli_trust as trust
 from opslore import cli_world as world
 from opslore.cli_beside import AgentFile, Json
@@ -132,7 +132,7 @@ def evaluate(
 ) -> None:
     """Score the bundle; exit 3 with every failed gate."""
     from opslore import overriding, steps
-    from opslore.cards import Adapter, Bundle, Dataset
+    from opslore.cards import Bundle
 
     if not override and (person or reason):
         raise ConfigError("--person and --reason go with --override GATE")
@@ -140,9 +140,8 @@ def evaluate(
     def step(settings: Agent) -> Evaluation:
         home = steps.store_of(settings)
         bundle = home.latest(Bundle)
-        # The dataset it was trained on: another one's test alerts may be among its training.
-        dataset = steps.parent(home, steps.parent(home, bundle, Adapter), Dataset)
-        found = steps.evaluate(settings, dataset, bundle)
+        # The dataset it was made for: another one's test alerts may be among its training.
+        found = steps.evaluate(settings, steps.dataset_of(home, bundle), bundle)
         return overriding.override(home, found, override, person, reason) if override else found
 
     steps.check(_single(agent, as_json, step))
@@ -181,6 +180,7 @@ app.command()(beside.ask)
 app.command()(beside.trace)
 app.command()(beside.report)
 app.command()(gate.why)
+app.command()(cli_refresh.refresh)
 app.command()(trust.correct)
 app.command()(trust.review)
 app.command()(cli_lint.lint)

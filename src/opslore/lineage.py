@@ -76,6 +76,8 @@ def newest(home: Store) -> list[Card]:
         except MissingInput:
             continue
         chain = [card]
+        if isinstance(card, Bundle) and len(card.parents) > 1:
+            chain = [steps.dataset_of(home, card), steps.parent(home, card, Adapter), card]
         while (before := _parent(home, chain[0])) is not None:
             chain.insert(0, before)
         if isinstance(card, Bundle):
@@ -135,11 +137,14 @@ def trace(agent: Agent, what: str) -> Trace:
     index = Index.read(found.folder)
     entry, command, asked = _resolve(agent, index, what)
     adapter = steps.parent(home, found.bundle, Adapter)
-    dataset = steps.parent(home, adapter, Dataset)
+    dataset = steps.dataset_of(home, found.bundle)
     corpus = steps.parent(home, dataset, Corpus)
     digest = checked_gguf(found)
     rows = _examples(home, dataset, entry)
-    trained = [row for row in rows if row.split == "train"]
+    # A refreshed bundle's dataset has examples that nobody trained.
+    trained = _examples(home, steps.parent(home, adapter, Dataset), entry)
+    trained = [row for row in trained if row.split == "train"]
+    rows = [*trained, *(row for row in rows if row.split != "train")]
     made = {card.kind: card for card in after(home, found.bundle)}
     evaluation, release = made.get("evaluation"), made.get("release")
     return Trace(

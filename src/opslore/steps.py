@@ -13,16 +13,7 @@ from typing import Any, TypeVar
 
 from opslore import contents, models, progress, store, trainers
 from opslore.bundle import gguf, modelfile
-from opslore.cards import (
-    Adapter,
-    Bundle,
-    Card,
-    Corpus,
-    Dataset,
-    Deployment,
-    Evaluation,
-    Release,
-)
+from opslore.cards import Adapter, Bundle, Card, Corpus, Dataset, Deployment, Evaluation, Release
 from opslore.config import Agent
 from opslore.errors import GateFailed, MissingInput
 from opslore.store import Store
@@ -187,7 +178,7 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
     check(evaluation)
     home = store_of(agent)
     adapter = parent(home, bundle, Adapter)
-    dataset = parent(home, adapter, Dataset)
+    dataset = dataset_of(home, bundle)
     corpus = parent(home, dataset, Corpus)
     version = named(bundle.id, bundle.created)
 
@@ -279,6 +270,18 @@ def parent(home: Store, card: Card, kind: type[C]) -> C:
         f"the {kind.kind} that {card.uri} was made from is gone",
         hint=f"run `opslore {store.STEP_OF[kind.kind]} AGENT.yaml` again",
     )
+
+
+def dataset_of(home: Store, bundle: Bundle) -> Dataset:
+    """The dataset whose index a bundle has: of a refreshed one its own, else the trained one.
+
+    Raises:
+        MissingInput: its folder is gone.
+    """
+    found = [
+        one for identity in bundle.parents if (one := home.find(Dataset, identity)) is not None
+    ]
+    return found[0] if found else parent(home, parent(home, bundle, Adapter), Dataset)
 
 
 def discard(home: Store) -> int:

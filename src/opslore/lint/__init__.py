@@ -105,10 +105,9 @@ def _dropped(row: Dropped, masked: alerts.Masked) -> Diagnostic | None:
     """What `collect` left out, as a finding; None when it was meant to be left out."""
     if any(part in row.reason for part in _MEANT):
         return None
+    span = row.span
     rule = next((rule for start, rule in _DROPPED if row.reason.startswith(start)), "")
-    if row.span is None:
-        message = row.reason
-        return Diagnostic.of(rule or "unreadable-file", row.what, 1, 1, "", message)
-    message = f"{alerts.code(masked(row.what))}: {row.reason}"
-    place = (row.span.file, row.span.first, row.span.last)
-    return Diagnostic.of(rule or "not-a-command", *place, "", message)
+    if span is None:
+        return Diagnostic.of(rule or "unreadable-file", row.what, 1, 1, "", row.reason)
+    said = f"{alerts.code(masked(row.what))}: {row.reason}"
+    return Diagnostic.of(rule or "not-a-command", span.file, span.first, span.last, "", said)
