@@ -60,9 +60,7 @@ def _written(question: str) -> tuple[dict[str, str], dict[str, str]]:
     loose: dict[str, str] = {}
     for match in _WRITTEN.finditer(question):
         opened, name, sign, quote, value = match.groups()
-        # Of `pod="web-0; reboot"` or `pod=web-0$(reboot)` no part is the pod's name.
-        follows = question[match.end() : match.end() + 1]
-        if (quote and follows != quote) or (not quote and follows in _SHELL):
+        if _is_unsafe(match):
             continue
         clean = value.rstrip(".,;:!?)")
         bare = sign == ": " and not (opened and quote) and clean.isalpha()
@@ -70,6 +68,31 @@ def _written(question: str) -> tuple[dict[str, str], dict[str, str]]:
         if clean and not (bare and (not clean.islower() or clean in STOP)):
             (loose if bare else sure).setdefault(name.lower(), clean)
     return sure, loose
+
+
+def trusted(question: str) -> str:
+    """A question whose label values that no command may get are blanks, none of them a name.
+
+    Of `pod="web-0; reboot"` or `pod=web-0$(reboot)` no part is the pod's name.
+    """
+    out, last = [], 0
+    for match in _WRITTEN.finditer(question):
+        if match.start() < last or not _is_unsafe(match):
+            continue
+        start, quote = match.start(5), match[4]
+        end = question.find(quote, match.end()) if quote else -1
+        if end < 0:
+            rest = re.match(r"\S*" if not quote else r"[^\n]*", question[start:])
+            end = start + (rest.end() if rest else 0)
+        out += [question[last:start], " " * (end - start)]
+        last = end
+    return "".join([*out, question[last:]])
+
+
+def _is_unsafe(match: re.Match[str]) -> bool:
+    """Whether more belongs to a label's value than a name may have."""
+    quote, follows = match[4], match.string[match.end() : match.end() + 1]
+    return follows != quote if quote else follows in _SHELL
 
 
 def said(question: str, names: Collection[str], prose: Collection[str] = ()) -> dict[str, str]:
@@ -105,7 +128,7 @@ def said(question: str, names: Collection[str], prose: Collection[str] = ()) -> 
 def read(question: str, names: Collection[str], prose: Collection[str] = ()) -> dict[str, str]:
     """Every label a program can read in a question; what is written counts before what is said."""
     sure, loose = _written(question)
-    return {**loose, **said(question, names, prose), **sure}
+    return {**loose, **said(trusted(question), names, prose), **sure}
 
 
 def is_prose(word: str) -> bool:

@@ -122,7 +122,7 @@ def assigned(
     """
     taken = set(known.values())
     used = frozenset(_USED.findall(prose.lower()))
-    words = [word for word in _words(question) if word.text not in taken]
+    words = [word for word in _words(labels.trusted(question)) if word.text not in taken]
     out = {key: value for key, value in known.items() if key == "namespace"}
     for hole in sorted(holes, key=_order):
         scores: dict[str, int] = {}

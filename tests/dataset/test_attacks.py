@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from dataset.conftest import Written
 
-from opslore import commands, labels, prompt
+from opslore import commands, labels, naming, prompt
 from opslore.cards import ESCALATE, Example
 from opslore.commands.holes import SAFE_VALUE
 from opslore.dataset import attacks, clean
@@ -117,7 +117,9 @@ POISONED = [
 def test_a_value_with_shell_characters_leaves_its_hole_open(written_as: str) -> None:
     question = f"[FIRING] KubePodCrashLooping namespace=shop {written_as}"
     read = labels.read(question, ["pod", "namespace"])
-    assert commands.fill("kubectl logs <pod> -n <namespace>", read) == "kubectl logs <pod> -n shop"
+    command = "kubectl logs <pod> -n <namespace>"
+    assert commands.fill(command, read) == "kubectl logs <pod> -n shop"
+    assert naming.filled(question, command, read) == "kubectl logs <pod> -n shop"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_no_prompt_shows_a_command_with_a_poisoned_value(s4: list[Example], inde
         known = prompt.stated(e.question, hits)
         assert all(SAFE_VALUE.fullmatch(v) for v in known.values())
         for hit in hits:
-            filled = commands.fill(hit.entry.answer, known)
+            filled = prompt.filled(e.question, hit, known)
             before, after = commands.risk(hit.entry.answer), commands.risk(filled)
             if before.level not in ("destructive", "denied"):
                 assert after.level not in ("destructive", "denied"), (e.question, filled)
@@ -151,3 +153,11 @@ def test_no_prompt_shows_a_command_with_a_poisoned_value(s4: list[Example], inde
 @pytest.fixture
 def index(written: Written) -> Index:
     return written.index
+
+
+def test_what_is_refused_is_no_name_elsewhere() -> None:
+    asked = 'pod="web-0; rm x" node=\'n1 --all\' job=a|b.c-1 app="ok-1" ns=shop'
+    blank = labels.trusted(asked)
+    assert blank.split() == ['pod="', '"', "node='", "'", "job=", 'app="ok-1"', "ns=shop"]
+    assert len(blank) == len(asked)
+    assert labels.trusted("all is fine: pod=web-0") == "all is fine: pod=web-0"

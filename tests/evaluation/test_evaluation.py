@@ -41,7 +41,7 @@ def test_every_column_is_asked(whole: Whole) -> None:
     found = rows(work)
     counts = {column: sum(row["column"] == column for row in found) for column in COLUMNS}
     assert [counts[c] for c in COLUMNS] == [23, 23, 4, 0, 13, 23, 23, 20, 6]
-    assert {column for column, done, total in told if done == total} == set(COLUMNS) - {"champion"}
+    assert {column for column, done, total in told if done == total} >= set(COLUMNS) - {"champion"}
     assert all(done <= total for _, done, total in told)
 
 
@@ -138,7 +138,7 @@ def test_a_run_stopped_between_two_replies_asks_only_what_is_missing(
     after = seconds()
     assert len(after) == 23
     assert {name: after[name] for name in kept} == kept
-    assert next(done for column, done, _ in told if column == "tuned") == 7
+    assert next(done for column, done, all_ in told if column == "tuned" and all_) == 7
 
 
 def test_base_replies_are_kept_across_evaluations(

@@ -12,6 +12,7 @@ from opslore.cards import ESCALATE, Example, Message, Override, Result, Span
 from opslore.config import Thresholds
 from opslore.evaluation import gate
 from opslore.evaluation.evidence import Evidence
+from opslore.evaluation.retention import Retention
 
 COMMAND = "kubectl get pods"
 
@@ -66,6 +67,7 @@ def good() -> Evidence:
         leaks=[],
         weights=("ef" * 32, "ef" * 32),
         secrets=[],
+        retention=Retention([1.0] * 40, [1.0] * 40, [f"q{i}" for i in range(40)], 20.0, 20.0),
     )
 
 
@@ -119,7 +121,7 @@ def few(**sizes: int) -> Evidence:
 def test_good_evidence_passes_every_gate() -> None:
     gates = gate.judge(good())
     assert gate.reasons(gates) == []
-    assert [g.name for g in gates] == ["G0", "G1", "G2", "G3", "G4", "G5", "G7", "G8"]
+    assert [g.name for g in gates] == ["G0", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8"]
     assert gates[0].measured == "S1 200, S3 60, S4 300 prompts"
     assert "300 are attacks" in gates[2].measured
     assert gates[5].measured == "no release yet"
@@ -158,7 +160,7 @@ BROKEN: dict[str, tuple[Callable[[], Evidence], set[str]]] = {
     "the training examples cannot be read": (lambda: replace(good(), leaks=None), {"G8"}),
     "the template is unknown": (lambda: replace(good(), templates=None), {"G8"}),
     "the bootstrap was given nothing to do": (
-        lambda: replace(good(), resamples=0), {"G1", "G3", "G4"}),
+        lambda: replace(good(), resamples=0), {"G1", "G3", "G4", "G6"}),
 }  # fmt: skip
 
 
