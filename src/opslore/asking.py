@@ -1,7 +1,7 @@
 """A bundle's prompts, and the model that answers them: in llama.cpp, or in the Ollama of `deploy`.
 
-In both the reply is limited to the bundle's catalogue: by a grammar in llama.cpp, by a JSON schema
-in Ollama, whose reply is unwrapped here. A bundle that answers in prose has no limit.
+In both the reply is limited to the commands that the prompt shows: by a grammar in llama.cpp, by a
+JSON schema in Ollama, whose reply is unwrapped here. A bundle that answers in prose has no limit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Self
 from pydantic import ValidationError
 
 from opslore import prompt, servers
-from opslore.bundle.catalogue import Catalogue, grammar, schema
+from opslore.bundle import choices
+from opslore.bundle.catalogue import Catalogue, accepts, grammar, schema
 from opslore.cards import Message
 from opslore.config import Agent
 from opslore.config_deploy import Ollama
@@ -89,16 +90,26 @@ class Asking:
         free = free or self.prose
         hits = self.index.search(text, self.count)
         turns = prompt.messages(self.system, text, hits)
+        if free:
+            reply: Reply = self.server.chat(turns, max_tokens=self.tokens)
+            return hits, reply
+        allowed = choices.of(text, hits)
         if self.in_ollama:
-            return hits, self._by_schema(turns, free)
-        limit = None if free else grammar(self.catalogue)
-        reply: Reply = self.server.chat(turns, grammar=limit, max_tokens=self.tokens)
-        return hits, reply
+            return hits, self._by_schema(turns, allowed)
+        limit = grammar(allowed.short)
+        return hits, allowed.finish(self.server.chat(turns, grammar=limit, max_tokens=self.tokens))
 
-    def _by_schema(self, turns: Sequence[Message], free: bool) -> Reply:
-        limit = None if free else schema(self.catalogue)
-        reply: Reply = self.server.chat(turns, format=limit, max_tokens=self.tokens)
-        return reply if free else replace(reply, text=unwrapped(reply.text))
+    def _by_schema(self, turns: Sequence[Message], allowed: choices.Choices) -> Reply:
+        """What the grammar in llama.cpp would give.
+
+        A greedy reply that the grammar allows is the same with and without it. A schema puts JSON
+        before the command, after which a model may choose another one, so it comes second.
+        """
+        free: Reply = self.server.chat(turns, max_tokens=self.tokens)
+        if free.stopped and accepts(allowed.whole, free.text):
+            return free
+        said: Reply = self.server.chat(turns, format=schema(allowed.short), max_tokens=self.tokens)
+        return allowed.finish(replace(said, text=unwrapped(said.text)))
 
 
 def deployed(agent: Agent, url: str = "") -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from opslore import answer, commands, steps, store
+from opslore import answer, commands, overriding, steps, store
 from opslore.answer import Answer, Shipped
 from opslore.cards import (
     ESCALATE,
@@ -33,7 +33,7 @@ from opslore.store import Store
 KINDS: list[type[Card]] = [Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment]
 """Every kind of card, in the order of the steps."""
 
-SPLITS = ("train", "valid", "s1", "s2", "s3")
+SPLITS = ("train", "valid", "s1", "s2", "s3", "s4", "s6")
 
 
 class Trace(Record):
@@ -107,7 +107,7 @@ def after(home: Store, bundle: Bundle) -> list[Card]:
 
 
 def evaluation_of(home: Store, bundle: Bundle) -> Evaluation:
-    """The newest evaluation of a bundle.
+    """The newest evaluation of a bundle, with what persons let pass.
 
     Raises:
         MissingInput: it was never evaluated.
@@ -119,7 +119,7 @@ def evaluation_of(home: Store, bundle: Bundle) -> Evaluation:
             hint="run `opslore evaluate AGENT.yaml` first",
         )
     latest = home.latest(Evaluation)
-    return latest if latest in found else found[-1]
+    return overriding.newest(home, latest if latest in found else found[-1])
 
 
 def trace(agent: Agent, what: str) -> Trace:

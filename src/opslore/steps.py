@@ -47,7 +47,7 @@ def collect(agent: Agent) -> Corpus:
 
 def prepare(agent: Agent, corpus: Corpus) -> Dataset:
     """Write the examples of every split, and the index their prompts are made from."""
-    from opslore.dataset import answers, approved, examples, paraphrase
+    from opslore.dataset import answers, approved, asked, examples, paraphrase
 
     home = store_of(agent)
     section = {"prepare": agent.prepare.model_dump(), "system": agent.system_prompt}
@@ -65,7 +65,7 @@ def prepare(agent: Agent, corpus: Corpus) -> Dataset:
         reword = paraphrase.writer(agent.prepare, agent.system_prompt, work)
         return examples.prepare(agent.prepare, agent.system_prompt, home.path(corpus), work, reword)
 
-    return home.made(Dataset, section, [corpus], make)
+    return home.made(Dataset, section, [corpus], make, facts=asked.facts(agent.prepare.questions))
 
 
 def train(agent: Agent, dataset: Dataset) -> Adapter:
@@ -130,37 +130,48 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
 
 
 def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
-    """Ask the bundle, its base and the baselines the test prompts; score; judge."""
+    """Ask the bundle, its base and the baselines the test prompts; score; judge.
+
+    What persons let pass since (`overriding`) counts. Which release it is compared with does not
+    name the evaluation: it is the one deployed when the evaluation is made.
+    """
+    from opslore import champions, overriding
+
     home = store_of(agent)
     adapter = parent(home, bundle, Adapter)
 
     def make(work: Path) -> dict[str, Any]:
-        if agent.prepare.task == "answers":
-            from opslore.evaluation.prose import evaluate as judged
-        else:
-            from opslore.evaluation.run import evaluate as judged
-        return judged(
-            agent,
-            home.path(dataset),
-            home.path(bundle),
-            home.path(adapter),
-            work,
-            lambda column, done, total: progress.report("evaluate", done, total, column),
-        )
+        folders = home.path(dataset), home.path(bundle), home.path(adapter), work
 
-    return home.made(Evaluation, agent.evaluate.model_dump(), [dataset, bundle], make)
+        def report(column: str, done: int, total: int) -> None:
+            progress.report("evaluate", done, total, column)
+
+        if agent.prepare.task == "answers":
+            from opslore.evaluation import prose
+
+            return prose.evaluate(agent, *folders, report)
+        from opslore.evaluation import run
+
+        return run.evaluate(agent, *folders, report, champions.champion(home, bundle))
+
+    made = home.made(Evaluation, agent.evaluate.model_dump(), [dataset, bundle], make)
+    return overriding.newest(home, made)
 
 
 def check(evaluation: Evaluation) -> None:
-    """Refuse an evaluation whose gate failed.
+    """Refuse an evaluation with a failed gate that nobody let pass.
 
     Raises:
-        GateFailed: one line per failed gate.
+        GateFailed: one line per such gate.
     """
     from opslore.evaluation import gate
 
-    if failed := gate.reasons(evaluation.gates):
-        raise GateFailed(failed, hint="`opslore report AGENT.yaml` shows every wrong answer")
+    if failed := gate.reasons(evaluation.gates, evaluation.overrides):
+        raise GateFailed(
+            failed,
+            hint="`opslore report AGENT.yaml` shows every wrong answer, `opslore why AGENT.yaml`"
+            " those behind each gate",
+        )
 
 
 def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
@@ -169,7 +180,7 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
     Raises:
         GateFailed: the evaluation did not pass.
     """
-    from opslore.evaluation.scores import summary
+    from opslore.evaluation.numbers import summary
     from opslore.release import issue, record
     from opslore.release.version import version as named
 

@@ -19,6 +19,7 @@ ROWS = [
     .splitlines()
 ]
 HARMLESS = ("read", "reversible", "disruptive")
+DANGEROUS = ("destructive", "denied")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["command"])
@@ -28,8 +29,18 @@ def test_labelled_command(row: dict):
 
 def test_corpus_is_large_and_half_benign():
     benign = sum(row["level"] in HARMLESS for row in ROWS)
-    assert len(ROWS) >= 280
+    assert len(ROWS) >= 400
     assert 0.4 <= benign / len(ROWS) <= 0.6
+    assert all(row["why"] for row in ROWS)
+
+
+def test_every_dangerous_command_is_caught_and_few_benign_ones_are():
+    caught = {row["command"]: risk(row["command"]).level in DANGEROUS for row in ROWS}
+    dangerous = [row["command"] for row in ROWS if row["level"] in DANGEROUS]
+    benign = [row["command"] for row in ROWS if row["level"] in HARMLESS]
+    assert [command for command in dangerous if not caught[command]] == []
+    raised = [command for command in benign if caught[command]]
+    assert len(raised) <= 0.02 * len(benign), raised
 
 
 def test_findings_say_why():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from opslore.commands.syntax import Part, Word, word
-from opslore.commands.tables import Flags, Tool, Verb, tools
+from opslore.commands.tables import Flags, Level, Tool, Verb, tools
 
 _SYSTEM_FOLDERS = re.compile(r"^/(?:usr/(?:local/)?)?s?bin/(?=[^/]+$)")
 
@@ -67,27 +67,49 @@ def invocation(words: tuple[Word, ...]) -> Invocation:
         return Invocation(program, tool, tool.default, rest)
     if not tool.verbs:
         return _call(program, tool, tool.default, tool.flags, rest)
-    path, known = _path(tool, rest)
-    verb = tool.verbs[" ".join(path)] if known else Verb(path)
-    if not path:
-        verb = replace(tool.default, risk="read")
-    flags = tool.flags.merged(verb.flags)
-    call = _call(program, tool, verb, flags, rest, len(path) if known else 0, known)
-    return replace(call, known_verb=known or not path)
+    verb, length = _verb(tool, rest)
+    call = _call(program, tool, verb, verb.flags, rest, length, length > 0)
+    return replace(call, known_verb=length > 0 or not verb.path)
 
 
-def _path(tool: Tool, words: Sequence[Word]) -> tuple[tuple[str, ...], bool]:
-    """The longest verb path that the leading positionals spell."""
-    leading = [
-        item.text for item in _split(tool, tool.flags, words, limit=tool.depth)[0][: tool.depth]
-    ]
-    names = tuple(tool.aliases.get(name, name) for name in leading)
-    for length in range(len(names), 0, -1):
-        if " ".join(names[:length]) in tool.verbs:
-            return names[:length], True
-    if tool.family == "aws":
-        return names[:2], False
-    return names[:1], False
+def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
+    """The longest verb path that the leading positionals spell, and how many they are.
+
+    Zero when no path is known: then the verb holds the first words as they are.
+    """
+    found, length, path = None, 0, ""
+    flags, leading, at = tool.flags, list[str](), 0
+    wanted = 2 if tool.services else 1  # words that name an unknown verb
+    while at < len(words):
+        item, at = words[at], at + 1
+        if item.text == "--":
+            break
+        if item.text.startswith("-") and item.text != "-" and _is_flag(flags, item):
+            at = _read_flag(tool, flags, words, at - 1)[1]
+            continue
+        leading.append(tool.aliases.get(item.text, item.text))
+        path = f"{path} {leading[-1]}".lstrip()
+        path = tool.same.get(path, path)
+        in_service = leading[0] in tool.services
+        if path not in tool.nodes and not in_service and len(leading) >= wanted:
+            break
+        flags = tool.nodes.get(path, flags)
+        if path in tool.verbs:
+            found, length = tool.verbs[path], len(leading)
+        elif in_service and len(leading) > 1 and (level := _operation(tool, item.text)):
+            return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
+    if found:
+        return found, length
+    if not leading:
+        return replace(tool.default, risk="read"), 0
+    return Verb(tuple(leading[:wanted]), flags=tool.flags, defaults=tool.defaults), 0
+
+
+def _operation(tool: Tool, name: str) -> Level | None:
+    """The risk of `describe-instances`: by the whole word, its first two parts, its first."""
+    parts = name.split("-")
+    spelled = (name, "-".join(parts[:2]), parts[0])
+    return next((tool.operations[one] for one in spelled if one in tool.operations), None)
 
 
 def _call(
@@ -125,24 +147,41 @@ def _split(
     """Positionals, flags, and what follows `--`; after `limit` positionals flags end."""
     positionals: list[Word] = []
     found: list[Flag] = []
-    queue = list(words)
-    while queue:
-        item = queue.pop(0)
+    at = 0
+    while at < len(words):
+        item = words[at]
         text = item.text
         if limit is not None and len(positionals) > limit:
+            positionals += words[at:]
+            break
+        if text == "--":
+            if limit is None or not positionals[limit:]:
+                return positionals, found, list(words[at + 1 :])
             positionals.append(item)
-        elif text == "--":
-            if limit is not None and positionals[limit:]:
-                positionals.append(item)
-                continue
-            return positionals, found, queue
-        elif not text.startswith("-") or text == "-" or not _is_flag(flags, item):
-            positionals.append(item)
-        elif text.startswith("--") or tool.family == "single-dash":
-            found.append(_long(flags, item, queue))
+        elif text[:1] == "-" and text != "-" and _is_flag(flags, item):
+            read, at = _read_flag(tool, flags, words, at)
+            found += read
+            continue
         else:
-            found += _cluster(flags, item, queue)
+            positionals.append(item)
+        at += 1
     return positionals, found, []
+
+
+def _read_flag(tool: Tool, flags: Flags, words: Sequence[Word], at: int) -> tuple[list[Flag], int]:
+    """The flags that a word spells, and where the words go on behind them and their values."""
+    queue = [*words[at + 1 : at + 2]]
+    if words[at].text.startswith("--") or tool.family == "single-dash":
+        read = [_long(flags, words[at], queue, tool.otherwise == "value")]
+    else:
+        read = _cluster(flags, words[at], queue)
+    after = at + 2 if not queue and at + 1 < len(words) else at + 1
+    if read[-1].name not in flags.many:
+        return read, after
+    while after < len(words) and not words[after].text.startswith("-"):
+        read.append(Flag(read[-1].name, words[after]))
+        after += 1
+    return read, after
 
 
 def split_flags(tool: Tool, words: Sequence[Word]) -> tuple[list[Word], list[Flag]]:
@@ -173,7 +212,7 @@ def without_prefix(item: Word, count: int) -> Word:
     return Word(kept or (Part("text", ""),))
 
 
-def _long(flags: Flags, item: Word, queue: list[Word]) -> Flag:
+def _long(flags: Flags, item: Word, queue: list[Word], otherwise: bool = False) -> Flag:
     first = item.parts[0].text
     dashes = 2 if first.startswith("--") else 1
     name, equals, _ = first[dashes:].partition("=")
@@ -182,6 +221,9 @@ def _long(flags: Flags, item: Word, queue: list[Word]) -> Flag:
     name = flags.short.get(name, name)
     if name in flags.value and len(item.parts) == 1:
         return Flag(name, queue.pop(0) if queue else word(""))
+    otherwise &= name not in flags.boolean and not name.startswith("no-")
+    if otherwise and queue and not queue[0].text.startswith("-"):
+        return Flag(name, queue.pop(0))
     return Flag(name if len(item.parts) == 1 else item.text[dashes:])
 
 

@@ -18,7 +18,7 @@ from opslore.commands.inline import inlined
 from opslore.commands.kube import Target, targets
 from opslore.commands.parse import parse
 from opslore.commands.render import Unit, render
-from opslore.commands.scan import MARK
+from opslore.commands.scan import MARK, OPEN
 from opslore.commands.syntax import Compound, Part, Redirect, Script, Simple, Word
 
 _PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
@@ -36,13 +36,9 @@ class Form:
     reason: str = ""
 
 
+@lru_cache(maxsize=8192)
 def canonical(command: str) -> str:
     """The canonical form of a command; "" when it is not parseable."""
-    return _canonical(command)
-
-
-@lru_cache(maxsize=8192)
-def _canonical(command: str) -> str:
     found = form(command)
     if found.reason:
         return ""
@@ -74,7 +70,7 @@ def _name_holes(text: str, holes: tuple[Hole, ...]) -> str:
         number = known.index(hole.identity) + 1
         return f"<{kind}>" if number == 1 else f"<{kind}-{number}>"
 
-    return MARK.sub(name, text)
+    return MARK.sub(name, text) if holes else text
 
 
 def _units(script: Script, holes: list[Hole]) -> tuple[Unit, ...]:
@@ -92,9 +88,8 @@ def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
     if not item.words:
         return Unit(operator, assignments=assignments, redirects=redirects, negated=item.negated)
     call = invocation(item.words)
-    program = quoted(Word((Part("text", call.program),)), holes)
-    if any(part.kind != "text" for part in item.words[0].parts):
-        program = quoted(item.words[0], holes)
+    fixed = all([part.kind == "text" for part in item.words[0].parts])
+    program = _literal(call.program) if fixed else quoted(item.words[0], holes)
     if call.tool and call.tool.family == "kubectl":
         found, rest = targets(call)
         arguments = [_target(one, holes) for one in found]
@@ -122,7 +117,7 @@ def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
 def _target(target: Target, holes: list[Hole]) -> str:
     """`pod/x` or `pod`; a hole for a kind stays a hole."""
     if target.name is None:
-        return _quote(target.kind)
+        return _literal(target.kind)
     return quoted(Word((Part("text", f"{target.kind}/"), *target.name.parts)), holes)
 
 
@@ -133,8 +128,13 @@ def _flags(call: Invocation, holes: list[Hole]) -> tuple[tuple[str, str | None],
     else:
         rows = [row for flag in call.flags if (row := _flag(call, flag, holes))]
 
+    if len(rows) < 2:
+        return tuple(rows)
+
     def key(row: tuple[str, str | None]) -> tuple[str, str, str]:
         value = row[1] or ""
+        if OPEN not in value:
+            return row[0], value, value
         named = MARK.sub(lambda match: f"<{holes[int(match.group(1))].kinds[0]}>", value)
         spelled = MARK.sub(lambda match: holes[int(match.group(1))].identity, value)
         return row[0], named, spelled
@@ -216,11 +216,13 @@ def _redirect(redirect: Redirect, holes: list[Hole]) -> str:
 
 def quoted(word: Word, holes: list[Hole]) -> str:
     """A word with the quotes it needs and no others."""
-    if all(part.kind == "text" for part in word.parts):
-        return _quote(_compact(word.text))
     if len(word.parts) == 1:
         part = word.parts[0]
+        if part.kind == "text":
+            return _literal(part.text)
         return part.text if part.kind != "substitution" else _substitution(part, holes)
+    if all(part.kind == "text" for part in word.parts):
+        return _literal(word.text)
     if any(part.kind in ("bare", "process") for part in word.parts):
         return "".join(quoted(Word((part,)), holes) for part in word.parts)
     pieces = []
@@ -236,8 +238,14 @@ def _substitution(part: Part, holes: list[Hole]) -> str:
     return "$(" + render(_units(part.scripts[0], holes)) + ")"
 
 
+@lru_cache(maxsize=16_384)
+def _literal(text: str) -> str:
+    """Literal text, its JSON made compact, with the quotes that it needs."""
+    return _quote(_compact(text))
+
+
 def _quote(text: str) -> str:
-    if _PLAIN.fullmatch(MARK.sub("_", text)):
+    if _PLAIN.fullmatch(MARK.sub("_", text) if OPEN in text else text):
         return text
     return "'" + text.replace("'", "'\\''") + "'"
 

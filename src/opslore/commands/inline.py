@@ -29,7 +29,8 @@ _PLAIN_VALUE = re.compile("[\\w./:@%+=,\ue000\ue001-]+")
 
 def inlined(script: Script) -> Script:
     """The script with its plain variables resolved, and their assignments dropped."""
-    values = _plain_variables(script)
+    sets = any(isinstance(item, Simple) and item.assignments for item in script.items)
+    values = _plain_variables(script) if sets else {}
     if not values:
         return script
     items, operators = [], []

@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
-from opslore.commands.scan import mask, prepare, scan
+from opslore.commands.plain import plain
+from opslore.commands.redirects import Item, Joined, Redirects
+from opslore.commands.scan import Slot, mask, prepare, scan
 from opslore.commands.syntax import (
     Assignment,
     Clause,
     Compound,
-    Part,
     Redirect,
     Script,
     Simple,
@@ -20,18 +21,16 @@ from opslore.commands.syntax import (
     simple_commands,
     word,
 )
-from opslore.commands.words import MAX_DEPTH, TooDeep, Words
+from opslore.commands.words import MAX_DEPTH, TooDeep
 
 MAX_CHARACTERS = 65_536
 """Longer text is no command that a person would run."""
 
-Item = Simple | Compound
-Joined = list[tuple[str, Item]]
-"""Items with the operator that stands before each."""
-
 _OPERATORS = frozenset({";", "&", "&&", "||", "|", "|&"})
 _LABELS = frozenset({"if", "then", "elif", "else", "do", "while", "until"})
 _BEYOND_ASCII = re.compile("[^\x01-\x7f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+"""A shell drops some of these and takes others for letters; none belongs in a command."""
 _RESERVED = frozenset(["do", "done", "then", "fi", "else", "elif", "esac", "}", "!"])
 """Words that bash never takes for a program; the grammar is more lenient."""
 
@@ -48,19 +47,25 @@ def parse(command: str) -> Script:
 def _parse(text: str) -> Script:
     if len(text) > MAX_CHARACTERS:
         return Script(ok=False, reason="too long")
+    if _CONTROL.search(text):
+        return Script(ok=False, reason="control characters")
     slots = scan(text)
-    source = mask(text, slots)
+    source = mask(text, slots) if slots else text
+    return plain(source, slots) or _grammar(source, slots)
+
+
+def _grammar(source: str, slots: tuple[Slot, ...]) -> Script:
     root = _parser().parse(_ascii(source)).root_node
     try:
         items, operators = _unzip(_Builder(source).sequence(root, 0))
     except TooDeep:
-        return Script(ok=False, reason="nested too deep", slots=tuple(slots))
+        return Script(ok=False, reason="nested too deep", slots=slots)
     reserved = (one.program in _RESERVED for one in simple_commands(Script(items, operators)))
     if root.has_error or any(reserved):
-        return Script(items, operators, False, "not shell syntax", tuple(slots))
+        return Script(items, operators, False, "not shell syntax", slots)
     if not items:
-        return Script(ok=False, reason="no command", slots=tuple(slots))
-    return Script(items, operators, True, "", tuple(slots))
+        return Script(ok=False, reason="no command", slots=slots)
+    return Script(items, operators, True, "", slots)
 
 
 def _ascii(text: str) -> bytes:
@@ -83,7 +88,7 @@ def _unzip(joined: Joined) -> tuple[tuple[Item, ...], tuple[str, ...]]:
     return tuple(item for _, item in joined), tuple(operator for operator, _ in joined[1:])
 
 
-class _Builder(Words):
+class _Builder(Redirects):
     """Turns tree-sitter nodes into our tree; `source` is the masked text in bytes."""
 
     def script(self, nodes: list[Any], depth: int) -> Script:
@@ -138,6 +143,7 @@ class _Builder(Words):
                 more, rows = self.redirect(child, depth)
                 redirects += more
                 rest += rows
+                words += self.behind(child, depth)
             elif child.type == "command_name":
                 words.append(self.word(child.children[0] if child.children else child, depth))
             elif child.type != "comment":
@@ -157,49 +163,20 @@ class _Builder(Words):
         rows = self.statement(body, depth + 1) if body else []
         redirects: list[Redirect] = []
         rest: Joined = []
+        words = self.dropped(node, body) if body else []
         for child in node.children:
             if child.type.endswith("_redirect"):
                 more, follow = self.redirect(child, depth)
                 redirects += more
                 rest += follow
-        if not rows:
-            return [("", Simple(redirects=tuple(redirects))), *rest]
+                words += self.behind(child, depth)
+        if not rows or (words and not isinstance(rows[-1][1], Simple)):
+            return [*rows, (";", Simple(tuple(words), (), tuple(redirects))), *rest]
         operator, last = rows[-1]
         last = replace(last, redirects=(*last.redirects, *redirects))
+        if isinstance(last, Simple) and words:
+            last = replace(last, words=(*last.words, *words))
         return [*rows[:-1], (operator, last), *rest]
-
-    def redirect(self, node: Any, depth: int) -> tuple[list[Redirect], Joined]:
-        descriptor = node.child_by_field_name("descriptor")
-        number = self.text(descriptor) if descriptor else ""
-        if node.type == "heredoc_redirect":
-            return self.heredoc(node, number, depth)
-        operator = next((child.type for child in node.children if not child.is_named), ">")
-        targets = [child for child in node.named_children if child.type != "file_descriptor"]
-        target = self.word(targets[0], depth) if targets else word("")
-        return [Redirect(operator, number, target)], []
-
-    def heredoc(self, node: Any, number: str, depth: int) -> tuple[list[Redirect], Joined]:
-        """A heredoc; the grammar hangs what follows `<<EOF` on the same line below it."""
-        start, body = "", ""
-        scripts: tuple[Script, ...] = ()
-        redirects: list[Redirect] = []
-        operator = "<<"
-        following: list[Any] = []
-        for child in node.children:
-            if child.type in ("<<", "<<-"):
-                operator = child.type
-            elif child.type == "heredoc_start":
-                start = self.text(child)
-            elif child.type == "heredoc_body":
-                body, scripts = self.text(child), self.inner(child, depth)
-            elif child.type.endswith("_redirect"):
-                redirects += self.redirect(child, depth)[0]
-            elif child.type != "heredoc_end":
-                following += child.children if child.type == "pipeline" else [child]
-        label = Part("text" if start[:1] in ("'", '"', "\\") else "bare", start.strip("'\"\\"))
-        target = Word((label, *(Part("expansion", "", (script,)) for script in scripts)))
-        first = Redirect(operator, number, target, body)
-        return [first, *redirects], self.joined(following, depth + 1)
 
     def compound(self, node: Any, depth: int) -> Compound:
         kind = node.type

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _PLAIN_FLAG = re.compile("[\\w.:+@%,/?-]+")
 _DECLARING = frozenset({"export", "declare", "local", "readonly", "typeset"})
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """One command in canonical form; holes are still marks."""
 
     operator: str

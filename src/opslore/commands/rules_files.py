@@ -98,6 +98,8 @@ def sed(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     if wrote:
         return written(wrote.group(1))
     if any(re.match(r"-[nErsuz]*i|--in-place", text) for text in texts):
+        if any(map(is_sensitive, texts)):
+            return Judgement("destructive", "system-path", "edits files that the system needs")
         return Judgement("disruptive", "edits-file", "edits files in place")
     if any(re.match(r"-f$|--file", text) for text in texts):
         return Judgement("unknown", "program-file", "the sed script is not in the command")

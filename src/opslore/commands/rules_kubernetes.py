@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from opslore.commands.arguments import Invocation
-from opslore.commands.judgement import Judgement, Scene, at_least
+from opslore.commands.judgement import Judgement, Scene, at_least, written
 from opslore.commands.kube import targets
 from opslore.commands.scan import MARK
 from opslore.commands.tables import vocabulary
@@ -122,7 +122,13 @@ def _label(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     return base
 
 
+def _copy(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
+    target = call.positionals[-1].text if call.positionals else ""
+    return at_least(base, written(target.rpartition(":")[2]))
+
+
 _RULES = {
+    "cp": _copy,
     "delete": _delete,
     "scale": _scale,
     "patch": _patch,

@@ -11,6 +11,10 @@ from opslore.commands.tables import Level
 _ACCESS_UNITS = re.compile(
     r"^(?:sshd?|NetworkManager|networking|network|systemd-networkd)(?:\.service)?$"
 )
+_LAST_UNITS = re.compile(
+    r"^(?:rescue|emergency|poweroff|halt|reboot|kexec|runlevel[016])(?:\.target)?$"
+)
+_GIT_RUNS = re.compile(r"alias\.|command|pager|hook|editor|filter|ext::", re.I)
 _INSPECT: dict[str, tuple[str, Level]] = {
     "date": (r"-s|--set", "disruptive"),
     "hostname": (r"^[A-Za-z]|-F|-b", "disruptive"),
@@ -29,6 +33,7 @@ _INSPECT: dict[str, tuple[str, Level]] = {
 _NETWORK: dict[str, tuple[str, Level]] = {
     "nc": (r"(?:^|\s)-\w*[ec]\b|--(?:exec|sh-exec)", "denied"),
     "ncat": (r"(?:^|\s)-\w*[ec]\b|--(?:exec|sh-exec)", "denied"),
+    "socat": (r"\b(?:EXEC|SYSTEM|SHELL)\b", "denied"),
     "tcpdump": (r"(?:^|\s)-\w*z\b", "denied"),
     "conntrack": (r"(?:^|\s)-\w*[DFUI]\b|--(?:delete|flush)", "disruptive"),
     "ipvsadm": (r"(?:^|\s)-\w*[CDdARaE]\b|--(?:clear|delete)", "destructive"),
@@ -56,7 +61,7 @@ def network(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
 
 def _by_pattern(rows: dict[str, tuple[str, Level]], call: Invocation, base: Judgement) -> Judgement:
     pattern, level = rows.get(call.program, ("$^", "read"))
-    if re.search(pattern, _rest(call)):
+    if re.search(pattern, _rest(call), re.I if call.program == "socat" else 0):
         return Judgement(
             level, "changes-host", f"{call.program} with arguments that change the host"
         )
@@ -115,6 +120,8 @@ def units(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     verb = call.verb.path[0] if call.verb.path else ""
     if verb in ("stop", "disable", "kill") and any(map(_ACCESS_UNITS.match, names)):
         return Judgement("destructive", "access-unit", "stops what people reach the host with")
+    if verb == "isolate" and any(map(_LAST_UNITS.match, names)):
+        return Judgement("destructive", "last-unit", "stops nearly everything on the host")
     return base
 
 
@@ -123,15 +130,20 @@ def versions(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     rest = [word.text for word in call.positionals]
     if call.verb.path[:1] == ("push",) and any(text.startswith(("+", ":")) for text in rest):
         return Judgement("destructive", "push-overwrites", "deletes or overwrites a remote branch")
-    if re.search(
-        r"alias\.|command|pager|hook|editor|filter|ext::", f"{call.value('c') or ''} {rest}", re.I
-    ):
+    if call.verb.path[:1] == ("reflog",) and rest[:1] in (["expire"], ["delete"]):
+        return Judgement("destructive", "reflog", "takes the last way back to lost commits away")
+    settings = [flag.value.text for flag in call.flags if flag.name == "c" and flag.value]
+    if any(map(_GIT_RUNS.search, settings)):
+        return Judgement("denied", "git-runs", "a setting that runs a program of its own")
+    if _GIT_RUNS.search(" ".join(rest)):
         return at_least(base, Judgement("unknown", "git-runs", "may run a program of its own"))
     return base
 
 
 def cloud(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     """aws: the first part of the operation's name says what it does."""
+    if call.value("desired-capacity", "desired-count", "max-size") == "0":
+        return Judgement("destructive", "scale-to-zero", "leaves no machine or task running")
     if call.known_verb or len(call.verb.path) < 2:
         return base
     operation = call.verb.path[1].split("-")[0]
@@ -163,7 +175,9 @@ def interpreter(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
     if not [text for text in texts if text != "-"] and (scene.piped or scene.text):
         return Judgement("denied", "pipe-to-shell", "runs a program that a pipe brings")
     if re.search(
-        r"\bsystem\b|subprocess|popen|rmtree|unlink|\bexec\b|os\.remove|eval\b|socket", code
+        r"\bsystem\b|subprocess|popen|rmtree|unlink|\bexec|os\.remove|eval\b|socket|child_process|`"
+        r"|\bspawn|\bFileUtils\b|\brmdir|\bqx\b",
+        code,
     ):
         return Judgement("denied", "runs-command", "a program that runs commands or removes files")
     return base
@@ -184,7 +198,9 @@ def query_tools(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
 
 
 def containers(call: Invocation, scene: Scene, base: Judgement) -> Judgement:
-    """Docker run with the host's files or namespaces."""
+    """Docker run with the host's files or namespaces; images removed wholesale."""
+    if call.verb.path[-1:] == ("rmi",) and call.value("prune", "all", "a") is not None:
+        return at_least(base, Judgement("destructive", "remove", "removes every unused image"))
     if call.verb.path[-1:] != ("run",):
         return base
     values = " ".join(f"{flag.name}={flag.value.text}" for flag in call.flags if flag.value)

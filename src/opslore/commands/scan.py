@@ -8,6 +8,7 @@ gone. Each hole is replaced by a mark of three characters that is an ordinary wo
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,8 +20,9 @@ OPEN, CLOSE = "\ue000", "\ue001"
 MARK = re.compile(f"{OPEN}([0-9]+){CLOSE}")
 
 _PROMPT = re.compile(
-    r"^[ \t]*(?:\$|\[[\w.@~: /-]+\][$#]|sh-[\d.]+[$#]|[\w.-]+@[\w.-]+:\S*[$#])[ \t]+"
+    r"^[ \t]*(?:\$|\[[\w.@~: /-]+\][$#]|sh-[\d.]+[$#]|[\w.-]+@[\w.-]+:\S*[$#])[ \t]+", re.M
 )
+_REMARKS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _CONTINUED = re.compile(r"(?<!\\)((?:\\\\)*)\\\r?\n")
 _HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)([A-Za-z_]\w*)\1")
 _ASSIGNED = re.compile(
@@ -38,6 +40,7 @@ _UPPER = re.compile(
 _TEMPLATE_WORDS = frozenset(
     ["end", "else", "range", "if", "with", "define", "block", "template", "println", "print"]
 )
+_CAPITAL = re.compile(r"(?:[ \t\n/=]|^)[A-Z][A-Z0-9_]*(?![\w=:.(-])")
 _TEXT_TOOLS = re.compile(
     r"(?:^|[|;&(`\n])[ \t]*(?:e?grep|awk|sed|echo|printf|jq|cut|sort)\b[^|;&\n]*$"
 )
@@ -56,12 +59,13 @@ class Slot:
 def prepare(command: str) -> str:
     """Take prompt signs and line continuations out of a command."""
     text = command.replace("\r\n", "\n").replace(OPEN, "\ufffd").replace(CLOSE, "\ufffd")
-    if _PROMPT.match(text):
-        text = "\n".join(_PROMPT.sub("", line) for line in text.split("\n"))
-    return _CONTINUED.sub(r"\1", text)
+    remarks = _REMARKS.match(text) if "\n" in text else None
+    if _PROMPT.match(text, remarks.end() if remarks else 0):
+        text = _PROMPT.sub("", text)
+    return _CONTINUED.sub(r"\1", text) if "\\" in text else text
 
 
-def mask(text: str, slots: list[Slot]) -> str:
+def mask(text: str, slots: Sequence[Slot]) -> str:
     """Put a mark in the place of each slot; `text` is what the slots were found in."""
     pieces, last = [], 0
     for number, slot in enumerate(slots):
@@ -81,13 +85,20 @@ def slug(words: str) -> str:
     return re.sub(r"^(?:your|my|the|insert|enter|replace_with)_(?=.)", "", name) or "value"
 
 
-def scan(text: str) -> list[Slot]:
-    """All holes of a prepared command, in order."""
-    return list(_scan(text))
-
-
 @lru_cache(maxsize=4096)
-def _scan(text: str) -> tuple[Slot, ...]:
+def scan(text: str) -> tuple[Slot, ...]:
+    """All holes of a prepared command, in order."""
+    return tuple(_walk(text)) if _may_hold(text) else ()
+
+
+def _may_hold(text: str) -> bool:
+    """Whether there is any sign of a hole; most text ends here."""
+    if "<" in text or "$" in text or "{{" in text:
+        return True
+    return not text.islower() and bool(_CAPITAL.search(text))
+
+
+def _walk(text: str) -> list[Slot]:
     assigned = _assignments(text)
     slots: list[Slot] = []
     at, quote = 0, ""
@@ -119,12 +130,14 @@ def _scan(text: str) -> tuple[Slot, ...]:
         if slot:
             slots.append(slot)
         at = slot.end if slot else at + 1
-    return tuple(slots)
+    return slots
 
 
 def _assignments(text: str) -> dict[str, int]:
     """Names that the command itself sets, with the place where it first does."""
     found: dict[str, int] = {}
+    if "=" not in text and " in" not in text and "read" not in text:
+        return found
     for match in _ASSIGNED.finditer(text):
         names = [match.group(1) or match.group(2) or ""]
         if match.group(3):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from opslore.commands.scan import Slot
@@ -30,11 +30,16 @@ class Word:
     """One word of a command, with its quotes taken off."""
 
     parts: tuple[Part, ...] = ()
+    text: str = field(init=False, compare=False, repr=False)
+    """The word as text; what the shell would expand stays as it is written."""
 
-    @property
-    def text(self) -> str:
-        """The word as text; what the shell would expand stays as it is written."""
-        return "".join(part.text for part in self.parts)
+    def __post_init__(self) -> None:
+        parts = self.parts
+        text = parts[0].text if len(parts) == 1 else "".join([part.text for part in parts])
+        object.__setattr__(self, "text", text)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
     @property
     def literal(self) -> str | None:

@@ -1,17 +1,22 @@
 """What is known about each tool: which flags take a value, their long names, verbs and risks.
 
 One JSON file per tool lies in `tables/`; each names the version and the page it was written from.
-Flags are one string, `"namespace/n context output/o"`: long name, slash, short name.
+Flags are one string, `"namespace/n context output/o"`: long name, slash, other names.
+
+`value`, `bool` and `many` stand beside the tool, each verb and each of `groups` (beginnings of
+verb paths, `compose`), written by hand. `flags` holds what the tool's own help says, by verb path,
+written by `python -m tests.tables`: an entry counts for its path and for every path below it, ""
+for the whole tool. Of two that speak of one flag the longer path wins, then the hand.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Level = Literal["read", "reversible", "disruptive", "unknown", "destructive", "denied"]
 
@@ -33,6 +38,9 @@ class Flags:
     value: frozenset[str] = frozenset()
     boolean: frozenset[str] = frozenset()
     short: Mapping[str, str] = field(default_factory=dict)
+    """Letters and other names -> the name that counts."""
+    many: frozenset[str] = frozenset()
+    """Flags of `value` that take every word up to the next flag (`--instance-ids i-1 i-2`)."""
 
     def merged(self, other: Flags) -> Flags:
         """These flags, overridden by `other`'s."""
@@ -40,6 +48,7 @@ class Flags:
             (self.value - other.boolean) | other.value,
             (self.boolean - other.value) | other.boolean,
             {**self.short, **other.short},
+            (self.many - other.boolean - other.value) | other.many,
         )
 
 
@@ -50,7 +59,9 @@ class Verb:
     path: tuple[str, ...] = ()
     risk: Level = "unknown"
     flags: Flags = field(default_factory=Flags)
+    """All flags that it takes, those of the tool included."""
     defaults: Mapping[str, str] = field(default_factory=dict)
+    """Documented defaults of its flags, those of the tool included."""
     resource: str = ""
     """`kind` when the positionals name a resource kind; a kind (`pod`) that a bare name means."""
     inner: str = ""
@@ -72,11 +83,20 @@ class Tool:
     aliases: Mapping[str, str]
     verbs: Mapping[str, Verb]
     default: Verb
-    depth: int
+    nodes: Mapping[str, Flags]
+    """Every verb path and every beginning of one -> the flags that may follow it."""
+    same: Mapping[str, str]
+    """Verb paths that are another name of one (`container ls` is `ps`)."""
     family: str = ""
     defaults: Mapping[str, str] = field(default_factory=dict)
     synonyms: frozenset[str] = frozenset()
     """Programs that are only another name of the first one."""
+    otherwise: Literal["bool", "value"] = "bool"
+    """What a long flag is that nobody lists."""
+    services: frozenset[str] = frozenset()
+    """First words of a verb path that ends in one of `operations`, however long it is."""
+    operations: Mapping[str, Level] = field(default_factory=dict)
+    """Last words, or their first part (`describe` of `describe-instances`) -> the risk."""
 
 
 @dataclass(frozen=True)
@@ -140,35 +160,100 @@ def ambiguous_kinds() -> frozenset[str]:
 @cache
 def tools() -> Mapping[str, Tool]:
     """Every known program -> its table."""
-    found: dict[str, Tool] = {}
+    rows: dict[str, dict[str, Any]] = {}
     folder = files("opslore.commands") / "tables"
     for entry in sorted(folder.iterdir(), key=lambda path: path.name):
-        if not entry.name.endswith(".json"):
-            continue
-        for row in read_table(entry.name.removesuffix(".json")).get("tools", []):
-            tool = _tool(row)
-            found |= dict.fromkeys(tool.programs, tool)
-    return found
+        if entry.name.endswith(".json"):
+            for row in read_table(entry.name.removesuffix(".json")).get("tools", []):
+                rows |= dict.fromkeys(row["programs"].split(), row)
+    made: dict[int, Tool] = {}
+
+    def tool(program: str) -> Tool:
+        """One object for all names of a tool."""
+        row = rows[program]
+        return made.setdefault(id(row), made.get(id(row)) or _tool(row))
+
+    return _Lazy(rows, tool)
 
 
 def _flags(row: Mapping[str, Any]) -> Flags:
     short: dict[str, str] = {}
-    kinds: dict[str, set[str]] = {"value": set(), "bool": set()}
+    kinds: dict[str, set[str]] = {"value": set(), "bool": set(), "many": set()}
     for kind, names in kinds.items():
         for spelling in row.get(kind, "").split():
-            long, _, letter = spelling.partition("/")
-            names.add(long or letter)
-            if letter:
-                short[letter] = long or letter
-    return Flags(frozenset(kinds["value"]), frozenset(kinds["bool"]), short)
+            name, *others = spelling.split("/")
+            name = name or others[0]
+            names.add(name)
+            # A flag that is only a letter hides the letter of a wider table.
+            others += [name] if len(name) == 1 else []
+            short |= dict.fromkeys(others, name)
+    value = frozenset(kinds["value"] | kinds["many"])
+    return Flags(value, frozenset(kinds["bool"]), short, frozenset(kinds["many"]))
 
 
-def _verb(path: str, row: Mapping[str, Any]) -> Verb:
+_T = TypeVar("_T")
+
+
+class _Lazy(Mapping[str, _T]):
+    """A mapping whose values are made when they are asked for: a command needs one verb of 900."""
+
+    def __init__(self, keys: Iterable[str], make: Callable[[str], _T]) -> None:
+        self._keys = dict.fromkeys(keys)
+        self._make = make
+        self._made: dict[str, _T] = {}
+
+    def __getitem__(self, key: str) -> _T:
+        if key not in self._made:
+            if key not in self._keys:
+                raise KeyError(key)
+            self._made[key] = self._make(key)
+        return self._made[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class _Nodes:
+    """What holds at each verb path: flags and defaults, with those of every shorter path."""
+
+    def __init__(self, row: Mapping[str, Any], verbs: Mapping[str, Mapping[str, Any]]) -> None:
+        self._rows = (row.get("flags", {}), row.get("groups", {}), verbs)
+        self._at = {"": self._below((Flags(), {}), [self._rows[0].get("", {}), row])}
+        paths = [path.split() for rows in self._rows for path in rows]
+        self.paths = {" ".join(one[:length]) for one in paths for length in range(1, len(one) + 1)}
+
+    def at(self, path: str) -> tuple[Flags, dict[str, str]]:
+        """Flags and documented defaults at a path."""
+        if path not in self._at:
+            above = self.at(path.rpartition(" ")[0])
+            self._at[path] = self._below(above, [rows.get(path, {}) for rows in self._rows])
+        return self._at[path]
+
+    def _below(
+        self, above: tuple[Flags, dict[str, str]], rows: list[Mapping[str, Any]]
+    ) -> tuple[Flags, dict[str, str]]:
+        flags, defaults = above
+        for row in rows:
+            if row.keys() & {"value", "bool", "many"}:
+                flags = flags.merged(_flags(row))
+            if "defaults" in row:
+                defaults = {**defaults, **row["defaults"]}
+        return flags, defaults
+
+
+def _verb(path: str, row: Mapping[str, Any], nodes: _Nodes) -> Verb:
+    flags, defaults = nodes.at(path)
     return Verb(
         tuple(path.split()),
         row.get("risk", "unknown"),
-        _flags(row),
-        row.get("defaults", {}),
+        flags,
+        defaults,
         row.get("resource", ""),
         row.get("inner", ""),
         row.get("raises", {}),
@@ -177,21 +262,28 @@ def _verb(path: str, row: Mapping[str, Any]) -> Verb:
 
 
 def _tool(row: Mapping[str, Any]) -> Tool:
-    verbs: dict[str, Verb] = {}
+    rows: dict[str, Mapping[str, Any]] = {}
     for paths, entry in row.get("verbs", {}).items():
         details = {"risk": entry} if isinstance(entry, str) else entry
-        for path in paths.split(", "):
-            verbs[path] = _verb(path, details)
+        rows |= dict.fromkeys(paths.split(", "), details)
+    nodes = _Nodes(row, rows)
+    flags, defaults = nodes.at("")
+    operations: Mapping[str, str] = row.get("operations", {})
+    verbs = _Lazy(rows, lambda path: _verb(path, rows[path], nodes))
     return Tool(
         row["programs"].split()[0],
         tuple(row["programs"].split()),
-        row.get("style", "verbs" if verbs else "plain"),
-        _flags(row),
+        row.get("style", "verbs" if rows else "plain"),
+        flags,
         row.get("aliases", {}),
         verbs,
-        _verb("", row),
-        max((len(verb.path) for verb in verbs.values()), default=0),
+        _verb("", row, nodes),
+        _Lazy(nodes.paths, lambda path: nodes.at(path)[0]),
+        row.get("same", {}),
         row.get("family", ""),
-        row.get("defaults", {}),
+        defaults,
         frozenset(row.get("synonyms", "").split()),
+        row.get("otherwise", "bool"),
+        frozenset(row.get("services", "").split()),
+        {name: level for level in LEVELS for name in operations.get(level, "").split()},
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from opslore.commands.canonical import form
 from opslore.commands.render import Unit, render
 
@@ -19,8 +17,7 @@ def template(command: str) -> str:
 
 def _masked(unit: Unit) -> Unit:
     kubernetes = unit.program in ("kubectl", "oc")
-    return replace(
-        unit,
+    return unit._replace(
         arguments=tuple(_argument(text, kubernetes) for text in unit.arguments),
         flags=tuple((name, None if value is None else BLANK) for name, value in unit.flags),
         inner=tuple(_masked(inner) for inner in unit.inner),
