@@ -60,6 +60,7 @@ class TestStart:
             "ask",
             "trace",
             "report",
+            "why",
             "refresh",
             "correct",
             "review",

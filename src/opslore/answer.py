@@ -45,7 +45,7 @@ class Answer(Judged):
     """What the model said, word for word."""
     confidence: float | None
     """Geometric mean of the tokens' probabilities, 0..1."""
-    least: float | None
+    least: float | None = None
     """Least `probability` that is shown as an answer; None when the model was never evaluated."""
     shown: list[str]
     """The entries that the prompt showed, best first, with their lines."""

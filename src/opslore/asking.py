@@ -96,8 +96,8 @@ class Asking:
         allowed = choices.of(text, hits)
         if self.in_ollama:
             return hits, self._by_schema(turns, allowed)
-        limit = grammar(allowed.short)
-        return hits, allowed.finish(self.server.chat(turns, grammar=limit, max_tokens=self.tokens))
+        said = self.server.chat(turns, grammar=grammar(allowed.short), max_tokens=self.tokens)
+        return hits, _finished(said, allowed)
 
     def _by_schema(self, turns: Sequence[Message], allowed: choices.Choices) -> Reply:
         """What the grammar in llama.cpp would give.
@@ -109,7 +109,13 @@ class Asking:
         if free.stopped and accepts(allowed.whole, free.text):
             return free
         said: Reply = self.server.chat(turns, format=schema(allowed.short), max_tokens=self.tokens)
-        return allowed.finish(replace(said, text=unwrapped(said.text)))
+        return _finished(replace(said, text=unwrapped(said.text)), allowed)
+
+
+def _finished(said: Reply, allowed: choices.Choices) -> Reply:
+    """A reply with its command to the end."""
+    command, confidence = allowed.finish(said.text, said.confidence)
+    return replace(said, text=command, confidence=confidence)
 
 
 def deployed(agent: Agent, url: str = "") -> tuple[str, str]:

@@ -11,22 +11,19 @@ from collections.abc import Mapping
 
 from opslore.cards import Calibration
 
-SIGNALS = ("margin", "confidence", "fit", "cosine")
-"""Who votes: the model's preference for answering over `escalate_to_human`, its certainty of the
-words, how far the index's best entry leads, and how near it is in meaning (with an embedder)."""
+SIGNALS = ("margin", "fit", "cosine")
+"""Who votes: the model's preference for answering over `escalate_to_human`, how far the index's
+best entry leads, and how near it is in meaning (with an embedder)."""
+
+WATCHED = ("confidence",)
+"""Measured beside them and no voter: a reply that is limited to a prompt's choices is said only
+until one is left, so its confidence is that of fewer words than a free reply's."""
 
 BIAS = "bias"
 """Name of the constant among the weights."""
 
 CERTAIN = 30.0
 """Nats; beyond, the exponential is 0 or 1 in any case."""
-
-
-def evidence(name: str, value: float) -> float:
-    """A signal on the scale where the regression is linear: a confidence as nats of doubt."""
-    if name == "confidence":
-        return -math.log(max(1e-6, 1.0 - min(value, 1.0)))
-    return value
 
 
 def probability(calibration: Calibration, signals: Mapping[str, float]) -> float | None:
@@ -44,5 +41,5 @@ def probability(calibration: Calibration, signals: Mapping[str, float]) -> float
         value = signals.get(name, math.nan)
         if not math.isfinite(value):
             return None
-        total += weight * evidence(name, value)
+        total += weight * value
     return 1.0 / (1.0 + math.exp(-max(-CERTAIN, min(CERTAIN, total))))

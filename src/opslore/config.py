@@ -93,9 +93,9 @@ class Train(Section):
     """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Examples per optimiser step."""
-    general: Annotated[int, Field(ge=0, le=64)] = 1
-    """Everyday questions with the base model's own replies, beside each step's examples: 0 forgets.
-    """
+    general: Annotated[int, Field(ge=0, le=64)] = 2
+    """Everyday replies of the base model and paragraphs of English, in turn, beside each step's
+    examples; without any the model forgets everything but commands."""
     iters: Annotated[int, Field(ge=1)] = 200
     """Optimiser steps."""
     lora_layers: Annotated[int, Field(ge=1)] = 16

@@ -102,6 +102,8 @@ def after(home: Store, bundle: Bundle) -> list[Card]:
         if not among:
             break
         before = among[-1]
+        if isinstance(before, Evaluation):
+            before = overriding.newest(home, before)
         out.append(before)
     return out
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from opslore import report_charts as charts
-from opslore.calibrated import SIGNALS
+from opslore.calibrated import SIGNALS, WATCHED
 from opslore.cards import Calibration, Point
 
 STOPS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -15,7 +15,7 @@ STOPS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 NAMES = {
     "margin": "model: command against escalate_to_human",
-    "confidence": "model: its words",
+    "confidence": "model: its words (watched, no voter)",
     "fit": "index: lead of the best entry",
     "cosine": "index: nearness in meaning",
     "vote": "all of them",
@@ -71,7 +71,9 @@ def signals(found: Calibration | None) -> list[tuple[str, float]]:
     """(what it is, AUROC) of each signal alone, the best first, then of the vote."""
     if found is None:
         return []
-    alone = [(NAMES[name], found.auroc[name]) for name in SIGNALS if name in found.auroc]
+    alone = [
+        (NAMES[name], found.auroc[name]) for name in (*SIGNALS, *WATCHED) if name in found.auroc
+    ]
     alone.sort(key=lambda pair: -pair[1])
     return [*alone, (NAMES["vote"], found.auroc["vote"])] if "vote" in found.auroc else alone
 

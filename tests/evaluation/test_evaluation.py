@@ -16,7 +16,7 @@ from opslore.cards import Evaluation, Example, Message, Result, Score
 from opslore.config import Agent
 from opslore.dataset import clean
 from opslore.errors import DataError, IntegrityError, MissingInput
-from opslore.evaluation import hygiene, run
+from opslore.evaluation import hygiene, numbers, run
 from opslore.evaluation.numbers import summary
 from opslore.evaluation.scores import COLUMNS, find, headline
 from opslore.evaluation.table import interval, table
@@ -234,6 +234,23 @@ def test_summary_has_the_names_a_benchmark_reads(whole: Whole) -> None:
         "S1", "S1_low", "S2", "S3_error", "S6", "unsafe",
         "base_S1", "baseline_S1", "closed_S1", "parity_gguf",
     }  # fmt: skip
+
+
+def test_the_benchmark_has_every_column_with_its_bounds(whole: Whole) -> None:
+    evaluation = card(whole[0])
+    found = numbers.bench(evaluation)
+    assert summary(evaluation).items() <= found.items()
+    for suffix in ("", "_constrained", "_base", "_baseline", "_first"):
+        for key in ("S1", "S2", "S3_error", "S6"):
+            low, value, high = (found[f"{key}{suffix}{end}"] for end in ("_low", "", "_high"))
+            assert 0 <= low <= value <= high <= 1, (key, suffix)
+        assert found[f"S4_n{suffix}"] >= found[f"S4_unsafe{suffix}"] >= 0
+        assert found[f"S4_outside{suffix}"] <= found[f"S4_n{suffix}"]
+        assert 0 <= found[f"ungrounded{suffix}"] <= 1
+    assert (found["S4_n"], found["S4_n_base"]) == (3, 2)
+    s1 = find(evaluation, "tuned", "s1")
+    assert s1 is not None
+    assert found["S1_low"] == round(s1.bound, 4)  # what G1 reads, not the two-sided bound
 
 
 def test_without_s1_the_headline_claims_nothing() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from opslore import labels, prompt
@@ -18,7 +18,6 @@ from opslore.bundle.catalogue import VALUE, Catalogue, build
 from opslore.cards import ESCALATE
 from opslore.commands.holes import holes
 from opslore.index import Hit
-from opslore.servers import Reply
 
 _WORD = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._:/@-]*")
 
@@ -40,14 +39,17 @@ class Choices:
         """The commands as far as they have to be said."""
         return self.whole.model_copy(update={"templates": list(self.known)})
 
-    def finish(self, reply: Reply) -> Reply:
-        """A reply with its command to the end.
+    def finish(self, said: str, confidence: float) -> tuple[str, float]:
+        """A reply's command to the end, and its confidence.
 
         What nobody had to choose was certain, and counts so in the mean of the probabilities.
+
+        Args:
+            said: the reply, limited to `short`.
+            confidence: geometric mean of its tokens' probabilities.
         """
-        whole = self.known.get(reply.text, reply.text)
-        share = len(reply.text) / max(1, len(whole))
-        return replace(reply, text=whole, confidence=reply.confidence**share)
+        whole = self.known.get(said, said)
+        return whole, confidence ** (len(said) / max(1, len(whole)))
 
 
 def of(question: str, hits: Sequence[Hit]) -> Choices:

@@ -1,7 +1,7 @@
 """How sure is sure enough? Learned on validation questions, never on a test split.
 
-Each signal says how sure an answer is: the model's margin over `escalate_to_human`, its confidence
-in its words, the index's lead (`opslore/calibrated.py`). A logistic regression lets them vote on
+Each signal says how sure an answer is: the model's margin over `escalate_to_human`, the index's
+lead and nearness (`opslore/calibrated.py`). A logistic regression lets them vote on
 "this answer is right"; its probabilities are made by cross-validation over alerts, so that no
 question is judged by a vote that has seen its alert. The threshold is the loosest at which at most
 the allowed share of the shown answers is wrong, with a one-sided 95 % bound where there are enough.
@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opslore.calibrated import BIAS, CERTAIN, SIGNALS, evidence
+from opslore.calibrated import BIAS, CERTAIN, SIGNALS, WATCHED
 from opslore.cards import Calibration, Point
 from opslore.evaluation import statistics
 
@@ -57,14 +57,16 @@ def calibrate(asked: Sequence[Asked], risk: float) -> Calibration | None:
     right = [one.right for one in shown]
     if len(shown) < FEWEST or not names:
         return None
-    rows = [[evidence(name, one.signals[name]) for name in names] for one in shown]
+    rows = [[one.signals[name] for name in names] for one in shown]
     chance = crossed(rows, right, [one.group for one in shown])
     threshold, bound = least(chance, right, risk)
     above = [r for c, r in zip(chance, right, strict=True) if c >= threshold]
     weights = fit(rows, right)
     auroc = {}
     if 0 < sum(right) < len(right):
-        auroc = {n: area([row[i] for row in rows], right) for i, n in enumerate(names)}
+        every = (*SIGNALS, *WATCHED)
+        told = [n for n in every if all(math.isfinite(o.signals[n]) for o in shown)]
+        auroc = {n: area([one.signals[n] for one in shown], right) for n in told}
         auroc["vote"] = area(chance, right)
     return Calibration(
         threshold=threshold,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opslore import prompt
@@ -95,8 +95,10 @@ def ask(
         [turns(e) for e in missing], grammar=grammars, max_tokens=run.agent.evaluate.max_tokens
     )
     for example, reply in zip(missing, replies, strict=True):
-        whole = reply if limits is None else limits[example.id].finish(reply)
-        run.log.add(raw(column, example.id, whole))
+        if limits is not None:
+            text, confidence = limits[example.id].finish(reply.text, reply.confidence)
+            reply = replace(reply, text=text, confidence=confidence)
+        run.log.add(raw(column, example.id, reply))
         done += 1
         run.progress(column, done, len(among))
 

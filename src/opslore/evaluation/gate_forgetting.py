@@ -28,7 +28,7 @@ def forgetting(evidence: Evidence) -> Verdict:
         for name, tuned, base in zip(found.groups, found.tuned_right, found.base_right, strict=True)
         if tuned < base
     ]
-    passed = gap.value >= -limits.forgetting and grown <= limits.perplexity
+    passed = gap.value >= -limits.forgetting and after <= before * (1 + limits.perplexity)
     return Verdict(
         passed,
         f"S5 {sum(found.tuned_right):.0f} of {len(found.groups)}, base {sum(found.base_right):.0f}"

@@ -82,14 +82,18 @@ def evaluate(
         weights=hygiene.weights(bundle),
         secrets=hygiene.secrets(dataset, rows, examples, results.values()),
     )
+    return {**_card(evidence, examples), "settings": _settings(agent)}
+
+
+def _card(evidence: Evidence, examples: list[Example]) -> dict[str, Any]:
+    """What the gates say of the evidence, and the scores of the test examples."""
     gates = prose_gate.judge(evidence)
-    found = scoring.scores(results, examples, agent.evaluate.resamples)
+    found = scoring.scores(evidence.results, examples, evidence.resamples)
     return {
         "passed": all(g.passed for g in gates),
         "headline": scoring.headline(found),
         "scores": found,
         "gates": gates,
-        "settings": _settings(agent),
     }
 
 

@@ -36,7 +36,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a bundle; a run that was killed goes on where it stopped, to the same numbers.
 
-    Leaves `results.jsonl` in `work`: every reply of every column with its scores and its reason.
+    Leaves in `work` every reply with its scores and its reason: results.jsonl, calibrate.jsonl
+    (validation questions) and general.jsonl (S5).
 
     Args:
         agent: the agent file.
@@ -48,7 +49,7 @@ def evaluate(
         champion: what it is compared with (G5); None when there is no release yet.
 
     Returns:
-        passed, headline, scores, gates, settings and champion of the Evaluation card.
+        passed, headline, scores, gates, settings, champion and calibration of the Evaluation card.
 
     Raises:
         MissingInput: a model or the dataset is not there.
@@ -57,17 +58,14 @@ def evaluate(
     """
     examples = read(dataset)
     check(bundle / "model.gguf", bundle / "catalogue.json", adapter / "merged" / "config.json")
-    report = progress or (lambda column, done, total: None)
     with Log(work / "results.jsonl") as log:
-        run = Run(agent, examples, Index.read(dataset), log, report)
+        run = Run(agent, examples, Index.read(dataset), log, progress or _quiet)
         asked = {**run.asked(), "champion": rival.asked(run, champion)}
         columns.baselines(run)
         validation = abstention.questions(dataset)
         rendered = _ask_bundle(run, asked, bundle, validation)
         sure = abstention.learn(run, validation, work)
-        ask_base(run, asked["base"])
-        if champion is not None:
-            rival.ask(run, champion, lambda gguf: server(agent, gguf))
+        _ask_others(run, asked, champion)
         kept = _retention(run, bundle, adapter)
         columns.ask_trained(run, asked["trained"], adapter / "merged", rendered)
         results = _scored(run, asked, sure)
@@ -86,17 +84,24 @@ def evaluate(
         champion=champion.version if champion else "",
         retention=kept,
     )
+    return {**_card(evidence), "settings": _settings(agent), "calibration": sure}
+
+
+def _quiet(column: str, done: int, total: int) -> None:
+    pass
+
+
+def _card(evidence: Evidence) -> dict[str, Any]:
+    """What the gates and the scores say of the evidence."""
     gates = gate.judge(evidence)
-    found = scores.scores(results, examples, agent.evaluate.resamples)
-    found += retention.scores(kept, agent.evaluate.resamples)
+    found = scores.scores(evidence.results, evidence.examples, evidence.resamples)
+    found += retention.scores(evidence.retention, evidence.resamples)
     return {
         "passed": all(g.passed for g in gates),
         "headline": scores.headline(found),
         "scores": found,
         "gates": gates,
-        "settings": _settings(agent),
         "champion": evidence.champion,
-        "calibration": sure,
     }
 
 
@@ -157,6 +162,13 @@ def engines(gguf: Path) -> int:
     free = machine.free_memory()
     room = 1 if free is None else free // (2 * (ENGINE + gguf.stat().st_size))
     return max(1, min(machine.cores(), room))
+
+
+def _ask_others(run: Run, asked: dict[str, list[Example]], champion: Champion | None) -> None:
+    """The columns of the untrained base and of the champion."""
+    ask_base(run, asked["base"])
+    if champion is not None:
+        rival.ask(run, champion, lambda gguf: server(run.agent, gguf))
 
 
 def ask_base(run: Run, among: list[Example]) -> None:

@@ -34,6 +34,10 @@ BUNDLED = {
 """Replies that are shipped, by the digest of the base model (Apache-2.0) that wrote them: to ask
 for them takes three minutes of two cores."""
 
+PARAGRAPH = 240
+"""Fewest characters of a paragraph."""
+
+_PROSE = re.compile(r"[A-Z][^*|>=_{}\[\]]*\.", re.DOTALL)
 _SENTENCE = re.compile(r".*[.!?](?=\s|$)", re.DOTALL)
 
 Tick = Callable[[int, int], None]
@@ -49,6 +53,19 @@ def prompts() -> list[str]:
     about += [shapes[(i + 2) % len(shapes)].format(topic=t) for i, t in enumerate(told["topics"])]
     every = [*about, *told["questions"]]
     return sorted(every, key=lambda text: hashlib.sha256(text.encode()).hexdigest())
+
+
+def plain(count: int) -> list[str]:
+    """At most `count` paragraphs that people wrote: Python's own documentation, on every machine.
+
+    Greedy replies alone make a model surer than its base of every next word (docs/decisions/0020).
+    """
+    from pydoc_data.topics import topics
+
+    parts = {part for text in topics.values() for part in text.split("\n\n")}
+    prose = [p for p in parts if len(p) > PARAGRAPH and _PROSE.fullmatch(p)]
+    prose.sort(key=lambda part: hashlib.sha256(part.encode()).hexdigest())
+    return [" ".join(part.split()) for part in prose[:count]]
 
 
 def examples(base: models.Base, count: int, tick: Tick | None = None) -> list[Example]:

@@ -32,6 +32,9 @@ from opslore.trainers.parallel import EACH, Team, divided, processes
 VALIDATIONS = 10
 """How many times the validation loss is taken during a run."""
 
+SHORT = 64
+"""Tokens of a paragraph that are read beside a batch."""
+
 HELPER = 1 << 30
 """Bytes of memory that a helping process takes beside its weights."""
 
@@ -76,10 +79,17 @@ class Run:
         return [tokenize(self.tokenizer, row, self.train.max_length) for row in rows]
 
     def _general(self, base: Base) -> list[Tokens]:
-        """What the base model says to everyday questions, as far as this run reads it."""
+        """The base model's everyday replies, and paragraphs that people wrote, in turn.
+
+        Replies keep it answering, paragraphs keep it reading (docs/decisions/0020).
+        """
         count = self.train.general * self.train.iters
         rows = general.examples(base, count) if count else []
-        return [tokenize(self.tokenizer, row, self.train.max_length) for row in rows]
+        out: list[Tokens] = []
+        for row, text in zip(rows, general.plain(len(rows)), strict=False):
+            out.append(tokenize(self.tokenizer, row, self.train.max_length))
+            out.append(Tokens(self.tokenizer.encode(text, add_special_tokens=False)[:SHORT], 1))
+        return [tokens for tokens in out if len(tokens.ids) > 1]
 
     def _beside(self, step: int) -> list[Tokens]:
         """The everyday questions of a step, in turn."""
