@@ -141,8 +141,7 @@ def evaluate(
         home = steps.store_of(settings)
         bundle = home.latest(Bundle)
         # The dataset it was made for: another one's test alerts may be among its training.
-        dataset = steps.dataset_of(home, bundle)
-        found = steps.evaluate(settings, dataset, bundle)
+        found = steps.evaluate(settings, steps.dataset_of(home, bundle), bundle)
         return overriding.override(home, found, override, person, reason) if override else found
 
     steps.check(_single(agent, as_json, step))

@@ -13,16 +13,7 @@ from typing import Any, TypeVar
 
 from opslore import contents, models, progress, store, trainers
 from opslore.bundle import gguf, modelfile
-from opslore.cards import (
-    Adapter,
-    Bundle,
-    Card,
-    Corpus,
-    Dataset,
-    Deployment,
-    Evaluation,
-    Release,
-)
+from opslore.cards import Adapter, Bundle, Card, Corpus, Dataset, Deployment, Evaluation, Release
 from opslore.config import Agent
 from opslore.errors import GateFailed, MissingInput
 from opslore.store import Store
