@@ -19,7 +19,7 @@ from opslore.lineage import newest
 
 __all__ = ["flow", "trained"]
 
-LEAST = 20
+LEAST = 10
 """Answers of twenty that must be right; the others go to a person."""
 
 

@@ -7,6 +7,7 @@ JSON schema in Ollama, whose reply is unwrapped here. A bundle that answers in p
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 
 from opslore import prompt, servers
 from opslore.bundle import choices
-from opslore.bundle.catalogue import Catalogue, grammar, schema
+from opslore.bundle.catalogue import Catalogue, accepts, grammar, schema
+from opslore.cards import Message
 from opslore.config import Agent
 from opslore.config_deploy import Ollama
 from opslore.errors import IntegrityError
@@ -93,13 +95,27 @@ class Asking:
             return hits, reply
         allowed = choices.of(text, hits)
         if self.in_ollama:
-            said = self.server.chat(turns, format=schema(allowed.short), max_tokens=self.tokens)
-            said = replace(said, text=unwrapped(said.text))
-        else:
-            limit = grammar(allowed.short)
-            said = self.server.chat(turns, grammar=limit, max_tokens=self.tokens)
-        command, confidence = allowed.finish(said.text, said.confidence)
-        return hits, replace(said, text=command, confidence=confidence)
+            return hits, self._by_schema(turns, allowed)
+        said = self.server.chat(turns, grammar=grammar(allowed.short), max_tokens=self.tokens)
+        return hits, _finished(said, allowed)
+
+    def _by_schema(self, turns: Sequence[Message], allowed: choices.Choices) -> Reply:
+        """What the grammar in llama.cpp would give.
+
+        A greedy reply that the grammar allows is the same with and without it. A schema puts JSON
+        before the command, after which a model may choose another one, so it comes second.
+        """
+        free: Reply = self.server.chat(turns, max_tokens=self.tokens)
+        if free.stopped and accepts(allowed.whole, free.text):
+            return free
+        said: Reply = self.server.chat(turns, format=schema(allowed.short), max_tokens=self.tokens)
+        return _finished(replace(said, text=unwrapped(said.text)), allowed)
+
+
+def _finished(said: Reply, allowed: choices.Choices) -> Reply:
+    """A reply with its command to the end."""
+    command, confidence = allowed.finish(said.text, said.confidence)
+    return replace(said, text=command, confidence=confidence)
 
 
 def deployed(agent: Agent, url: str = "") -> tuple[str, str]:

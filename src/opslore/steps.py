@@ -278,10 +278,8 @@ def dataset_of(home: Store, bundle: Bundle) -> Dataset:
     Raises:
         MissingInput: its folder is gone.
     """
-    found = [
-        one for identity in bundle.parents if (one := home.find(Dataset, identity)) is not None
-    ]
-    return found[0] if found else parent(home, parent(home, bundle, Adapter), Dataset)
+    own = next(filter(None, (home.find(Dataset, one) for one in bundle.parents)), None)
+    return own or parent(home, parent(home, bundle, Adapter), Dataset)
 
 
 def discard(home: Store) -> int:

@@ -1,7 +1,7 @@
 """One bundle, two decoders: llama.cpp's grammar and Ollama's schema give the same answers.
 
-The schema wraps the command in JSON, so the model reads other tokens before it: where it is not
-sure, its words may differ, and then neither may be shown as an answer.
+Ollama knows no grammar, only a JSON schema, and JSON before the command changes what a model says.
+So the reply without a limit counts where the grammar would let it through; the schema is the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from trained_world import trained
 
 from opslore import asking, config, config_deploy, steps
 from opslore.answer import judged
-from opslore.bundle.catalogue import grammar
 from opslore.cards import Bundle
 from opslore.release.ollama import OllamaTarget
 from opslore.release.targets import Staged
@@ -67,6 +66,5 @@ def test_grammar_and_schema_give_the_same_answers(
                 # Never two commands: one of the two asks a person.
                 assert any(answer.escalate for answer in answers), commands
             shown += not answers[0].escalate
-        assert grammar(one.catalogue) == grammar(other.catalogue)
     assert shown >= len(QUESTIONS) / 2, shown
     assert len(differ) <= len(QUESTIONS) * 0.05, differ

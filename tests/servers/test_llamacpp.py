@@ -236,3 +236,14 @@ def test_loading_and_asking_takes_seconds(smollm2_f16: Path) -> None:
     with Server(smollm2_f16, context=256) as server:
         server.chat(CONVERSATIONS[0], max_tokens=1)
     assert time.perf_counter() - started < 20
+
+
+def test_an_end_that_the_grammar_forces_is_no_doubt(smollm2_f16: Path) -> None:
+    """The commands are cut where one choice is left; the model would have gone on."""
+    with Server(smollm2_f16, context=512) as server:
+        turn = [Message(role="user", content="Count from one to ten in words, with commas.")]
+        free = server.chat(turn, max_tokens=40)
+        word = free.text.split()[0]
+        cut = server.chat(turn, grammar=f'root ::= "{word}"', max_tokens=40)
+    assert cut.text == word
+    assert cut.confidence > 0.1

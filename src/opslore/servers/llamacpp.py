@@ -169,7 +169,9 @@ class Server:
         if not stopped and made < max_tokens:
             raise self._overflow(usage["prompt_tokens"] + max_tokens)
         said = (choice.get("logprobs") or {}).get("content") or []
-        logs = [token["logprob"] for token in said]
+        # A reply that is cut where one choice is left ends against the model's will.
+        forced = bool(said) and not said[-1]["token"]
+        logs = [token["logprob"] for token in (said[:-1] if forced else said)]
         confidence = math.exp(sum(logs) / len(logs)) if logs else math.nan
         sure = margin.margin([margin.step(token) for token in said])
         return Reply(choice["text"], stopped, made, seconds, confidence, sure)
