@@ -241,8 +241,10 @@ def _long(flags: Flags, item: Word, queue: list[Word], otherwise: bool = False) 
     first = item.parts[0].text
     dashes = 2 if first.startswith("--") else 1
     name, equals, _ = first[dashes:].partition("=")
+    size = dashes + len(name)
+    name = f"--{name}" if len(name) == 1 and not name.isalnum() else name
     if equals:
-        return Flag(flags.short.get(name, name), without_prefix(item, dashes + len(name) + 1))
+        return Flag(flags.short.get(name, name), without_prefix(item, size + 1))
     name = flags.short.get(name, name)
     if name in flags.value and len(item.parts) == 1:
         return Flag(name, queue.pop(0) if queue else word(""))
@@ -271,7 +273,7 @@ def _cluster(flags: Flags, item: Word, queue: list[Word]) -> list[Flag]:
         if letters[index + 1 : index + 2] == "=":
             return [*found, Flag(name, without_prefix(item, index + 3))]
         if not letter.isalnum():
-            return [*found, Flag(f"-{letters[index:]}")]
+            return [Flag(f"-{letters}")]
         found.append(Flag(name))
     return found
 

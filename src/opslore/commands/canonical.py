@@ -127,7 +127,10 @@ def _target(target: Target, holes: list[Hole]) -> str:
     """`pod/x` or `pod`; a hole for a kind stays a hole."""
     if target.name is None:
         return _literal(target.kind)
-    return quoted(Word((Part("text", f"{target.kind}/"), *target.name.parts)), holes)
+    first, *rest = target.name.parts
+    if first.text[:1] == "~":  # behind the slash it is no home folder any more
+        first = Part("text", first.text)
+    return quoted(Word((Part("text", f"{target.kind}/"), first, *rest)), holes)
 
 
 def _flags(call: Invocation, holes: list[Hole]) -> tuple[tuple[str, str | None], ...]:
