@@ -96,7 +96,9 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
         flags = tool.nodes.get(path, flags)
         if path in tool.verbs:
             found, length = tool.verbs[path], len(leading)
-        elif in_service and len(leading) > 1 and (level := _operation(tool, item.text)):
+        elif not in_service or len(leading) < 2 or path in tool.groups:
+            continue
+        elif level := operation(tool, item.text):
             return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
     if found:
         return found, length
@@ -105,7 +107,7 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
     return Verb(tuple(leading[:wanted]), flags=tool.flags, defaults=tool.defaults), 0
 
 
-def _operation(tool: Tool, name: str) -> Level | None:
+def operation(tool: Tool, name: str) -> Level | None:
     """The risk of `describe-instances`: by the whole word, its first two parts, its first."""
     parts = name.split("-")
     spelled = (name, "-".join(parts[:2]), parts[0])
