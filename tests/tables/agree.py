@@ -45,8 +45,8 @@ def missing(tool: Tool, tree: Tree) -> list[str]:
     for path, said in tree.items():
         call = invocation((word(tool.name), *map(word, path.split())))
         exact = " ".join(call.verb.path) == settled(path, tool.same, tool.aliases)
-        # `kubectl top pod` is the verb `top` of a kind of resource.
-        known = call.known_verb and (exact or call.verb.resource)
+        # `kubectl top pod` is the verb `top` of a kind; `triggers create github` is a `create`.
+        known = call.known_verb and (exact or call.verb.resource or tool.services)
         if path and said.runs and not known and path.split()[-1] not in ("help", "completion"):
             found.append(path)
     return found
