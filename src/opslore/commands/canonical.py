@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from opslore.commands.arguments import Flag, Invocation, invocation
+from opslore.commands.arguments import Invocation, invocation
 from opslore.commands.holes import Hole, typed_holes
 from opslore.commands.inline import inlined
 from opslore.commands.kube import Target, targets
 from opslore.commands.parse import parse
 from opslore.commands.render import Unit, render
 from opslore.commands.scan import MARK, OPEN
+from opslore.commands.spellings import Flag
 from opslore.commands.syntax import Compound, Part, Redirect, Script, Simple, Word
 
 _PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
