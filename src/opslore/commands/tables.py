@@ -101,6 +101,8 @@ class Tool:
     """First words of a verb path that ends in one of `operations`, however long it is."""
     operations: Mapping[str, Level] = field(default_factory=dict)
     """Last words, or their first part (`describe` of `describe-instances`) -> the risk."""
+    groups: frozenset[str] = frozenset()
+    """Beginnings of verb paths that are named like an operation (`container ... update`)."""
 
     seen: dict[str, tuple[Flags | None, Verb | None]] = field(default_factory=dict, compare=False)
     """What was found at verb paths before."""
@@ -277,4 +279,5 @@ def _tool(row: Mapping[str, Any]) -> Tool:
         row.get("otherwise", "bool"),
         frozenset(row.get("services", "").split()),
         {name: level for level in LEVELS for name in operations.get(level, "").split()},
+        frozenset(row.get("groups", {})),
     )
