@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse bench-collect parity clean
+.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse bench-commands bench-collect parity clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ bench-answers: install ## seconds and peak memory to prepare up to 50,000 genera
 
 bench-parse: install ## seconds to parse real and generated runbooks
 	$(BIN)/python -m tests.bench.parse
+
+bench-commands: install ## canonical commands a second on one core (last line: JSON)
+	$(BIN)/python -m tests.bench.commands
 
 bench-collect: install ## requests, MB/s and memory of reading up to 50,000 issues from a fake GitHub (last line: JSON)
 	$(BIN)/python -m tests.bench.collect

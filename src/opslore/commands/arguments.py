@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from opslore.commands.syntax import Part, Word, word
-from opslore.commands.tables import Flags, Level, Tool, Verb, tools
+from opslore.commands.tables import Flags, Tool, Verb, tools
 
+MAX_SPELLED = 1024
+"""Spellings of flags remembered for each verb of a tool."""
+
+_NOTHING, _DASH = word(""), word("-")
 _SYSTEM_FOLDERS = re.compile(r"^/(?:usr/(?:local/)?)?s?bin/(?=[^/]+$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """A flag by its long name (its letter, if it has no other), with the value if it takes one."""
 
     name: str
     value: Word | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """What a simple command calls, and with what."""
 
     program: str
@@ -50,16 +53,21 @@ class Invocation:
 
 def program_name(text: str) -> str:
     """The program without its system folder: `/usr/bin/rm` is `rm`."""
-    return _SYSTEM_FOLDERS.sub("", text)
+    return _SYSTEM_FOLDERS.sub("", text) if text[:1] == "/" else text
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
+def _program(text: str) -> tuple[str, Tool | None]:
+    """The program's name and table."""
+    program = program_name(text)
+    tool = tools().get(program) or tools().get(program.rsplit("/", 1)[-1])
+    return (tool.name if tool and program in tool.synonyms else program), tool
+
+
+@lru_cache(maxsize=2048)
 def invocation(words: tuple[Word, ...]) -> Invocation:
     """Read a simple command's words; the first is its program."""
-    program = program_name(words[0].text)
-    tool = tools().get(program) or tools().get(program.rsplit("/", 1)[-1])
-    if tool and program in tool.synonyms:
-        program = tool.name
+    program, tool = _program(words[0].text)
     rest = words[1:]
     if tool is None:
         return _generic(program, rest)
@@ -68,8 +76,7 @@ def invocation(words: tuple[Word, ...]) -> Invocation:
     if not tool.verbs:
         return _call(program, tool, tool.default, tool.flags, rest)
     verb, length = _verb(tool, rest)
-    call = _call(program, tool, verb, verb.flags, rest, length, length > 0)
-    return replace(call, known_verb=length > 0 or not verb.path)
+    return _call(program, tool, verb, verb.flags, rest, length, length > 0 or not verb.path)
 
 
 def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
@@ -77,41 +84,35 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
 
     Zero when no path is known: then the verb holds the first words as they are.
     """
-    found, length, path = None, 0, ""
+    found: Verb | None = None
+    length, path = 0, ""
     flags, leading, at = tool.flags, list[str](), 0
     wanted = 2 if tool.services else 1  # words that name an unknown verb
     while at < len(words):
         item, at = words[at], at + 1
-        if item.text == "--":
+        text = item.text
+        if text == "--":
             break
-        if item.text.startswith("-") and item.text != "-" and _is_flag(flags, item):
+        if text[:1] == "-" and text != "-" and _is_flag(flags, item):
             at = _read_flag(tool, flags, words, at - 1)[1]
             continue
-        leading.append(tool.aliases.get(item.text, item.text))
-        path = f"{path} {leading[-1]}".lstrip()
+        leading.append(tool.aliases.get(text, text))
+        path = f"{path} {leading[-1]}" if path else leading[-1]
         path = tool.same.get(path, path)
-        in_service = leading[0] in tool.services
-        if path not in tool.nodes and not in_service and len(leading) >= wanted:
+        in_service = leading[0] in tool.services and not found
+        node, verb = tool.seen.get(path) or tool.look(path)
+        if node is None and not in_service and len(leading) >= wanted:
             break
-        flags = tool.nodes.get(path, flags)
-        if path in tool.verbs:
-            found, length = tool.verbs[path], len(leading)
-        elif not in_service or len(leading) < 2 or path in tool.groups:
-            continue
-        elif level := operation(tool, item.text):
+        flags = node or flags
+        if verb:
+            found, length = verb, len(leading)
+        elif in_service and (level := tool.operation(path)):
             return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
     if found:
         return found, length
     if not leading:
         return replace(tool.default, risk="read"), 0
     return Verb(tuple(leading[:wanted]), flags=tool.flags, defaults=tool.defaults), 0
-
-
-def operation(tool: Tool, name: str) -> Level | None:
-    """The risk of `describe-instances`: by the whole word, its first two parts, its first."""
-    parts = name.split("-")
-    spelled = (name, "-".join(parts[:2]), parts[0])
-    return next((tool.operations[one] for one in spelled if one in tool.operations), None)
 
 
 def _call(
@@ -123,13 +124,12 @@ def _call(
     skip: int = 0,
     known: bool = True,
 ) -> Invocation:
-    limit = skip + int(verb.inner) if verb.inner.isdigit() else None
+    limit, inner = (skip + int(verb.inner) if verb.inner.isdigit() else None), tuple[Word, ...]()
     positionals, found, after = _split(tool, flags, words, limit)
-    inner: tuple[Word, ...] = ()
     if limit is not None:
         inner, positionals = tuple(positionals[limit:]), positionals[:limit]
         inner += tuple(after)
-    elif verb.inner == "--" or (tool.verbs and verb.path and not known):
+    elif verb.inner == "--" or not known:
         inner = tuple(after)
     elif verb.inner:
         inner = (word(verb.inner), *positionals[skip:])
@@ -140,7 +140,8 @@ def _call(
         )
     else:
         positionals += after
-    return Invocation(program, tool, verb, tuple(positionals[skip:]), tuple(found), inner)
+    kept = tuple(positionals[skip:])
+    return Invocation(program, tool, verb, kept, tuple(found), inner, known_verb=known)
 
 
 def _split(
@@ -172,18 +173,43 @@ def _split(
 
 def _read_flag(tool: Tool, flags: Flags, words: Sequence[Word], at: int) -> tuple[list[Flag], int]:
     """The flags that a word spells, and where the words go on behind them and their values."""
-    queue = [*words[at + 1 : at + 2]]
-    if words[at].text.startswith("--") or tool.family == "single-dash":
-        read = [_long(flags, words[at], queue, tool.otherwise == "value")]
-    else:
-        read = _cluster(flags, words[at], queue)
-    after = at + 2 if not queue and at + 1 < len(words) else at + 1
-    if read[-1].name not in flags.many:
+    item = words[at]
+    if item not in flags.spelled:
+        if len(flags.spelled) >= MAX_SPELLED:
+            flags.spelled.clear()
+        flags.spelled[item] = _spelled(tool, flags, item)
+    given, taking, always = flags.spelled[item]
+    read, after = list(given), at + 1
+    if not taking:
         return read, after
-    while after < len(words) and not words[after].text.startswith("-"):
-        read.append(Flag(read[-1].name, words[after]))
+    follows = words[after] if after < len(words) else None
+    if follows is not None and (always or follows.text[:1] != "-"):
+        read.append(Flag(taking, follows))
+        after += 1
+    else:
+        read.append(Flag(taking, _NOTHING if always else None))
+    while taking in flags.many and after < len(words) and words[after].text[:1] != "-":
+        read.append(Flag(taking, words[after]))
         after += 1
     return read, after
+
+
+def _spelled(tool: Tool, flags: Flags, item: Word) -> tuple[tuple[Flag, ...], str, bool]:
+    """What a word spells, whatever follows it: whole flags, and the one that takes the next word.
+
+    The last says whether that one takes a word that looks like a flag as well.
+    """
+
+    def read(follows: Word) -> tuple[list[Flag], bool]:
+        queue = [follows]
+        if item.text.startswith("--") or tool.family == "single-dash":
+            return [_long(flags, item, queue, tool.otherwise == "value")], not queue
+        return _cluster(flags, item, queue), not queue
+
+    found, took = read(_NOTHING)
+    if not took:
+        return tuple(found), "", False
+    return tuple(found[:-1]), found[-1].name, read(_DASH)[1]
 
 
 def split_flags(tool: Tool, words: Sequence[Word]) -> tuple[list[Word], list[Flag]]:
@@ -195,15 +221,11 @@ def split_flags(tool: Tool, words: Sequence[Word]) -> tuple[list[Word], list[Fla
 def _is_flag(flags: Flags, item: Word) -> bool:
     """Whether a word's flag can be told from its value: `-n$X` can, `--all$X` cannot."""
     if len(item.parts) == 1 or "=" in item.parts[0].text:
-        return not _starts_dynamic(item)
+        return item.parts[0].kind in ("text", "bare")
     letters = item.parts[0].text[1:]
     return letters[:1] != "-" and any(
         flags.short.get(letter, letter) in flags.value for letter in letters
     )
-
-
-def _starts_dynamic(item: Word) -> bool:
-    return item.parts[0].kind not in ("text", "bare")
 
 
 def without_prefix(item: Word, count: int) -> Word:
@@ -234,7 +256,7 @@ def _cluster(flags: Flags, item: Word, queue: list[Word]) -> list[Flag]:
     found: list[Flag] = []
     letters = item.parts[0].text[1:]
     whole = letters.partition("=")[0]
-    if len(whole) > 1 and whole in flags.value | flags.boolean and whole[0] not in flags.short:
+    if len(whole) > 1 and whole[0] not in flags.short and whole in flags.value | flags.boolean:
         return [_long(flags, item, queue)]
     for index, letter in enumerate(letters):
         name = flags.short.get(letter, letter)
@@ -248,7 +270,7 @@ def _cluster(flags: Flags, item: Word, queue: list[Word]) -> list[Flag]:
         if letters[index + 1 : index + 2] == "=":
             return [*found, Flag(name, without_prefix(item, index + 3))]
         if not letter.isalnum():
-            return [*found, Flag(letters[index:])]
+            return [*found, Flag(f"-{letters[index:]}")]
         found.append(Flag(name))
     return found
 
@@ -257,18 +279,8 @@ def _generic(program: str, words: Sequence[Word]) -> Invocation:
     """Without a table: leading words are positionals, then each flag keeps the words after it."""
     positionals: list[Word] = []
     flags: list[Flag] = []
-    for index, item in enumerate(words):
-        text = item.text
-        if text == "--":
-            return Invocation(
-                program,
-                None,
-                Verb(),
-                tuple(positionals),
-                tuple(flags),
-                after=tuple(words[index + 1 :]),
-                known_verb=False,
-            )
+    end = next((at for at, item in enumerate(words) if item.text == "--"), len(words))
+    for text, item in ((one.text, one) for one in words[:end]):
         if text.startswith("-") and text != "-" and _is_flag(Flags(), item):
             name, equals, _ = item.parts[0].text.partition("=")
             value = without_prefix(item, len(name) + 1) if equals else None
@@ -283,4 +295,5 @@ def _generic(program: str, words: Sequence[Word]) -> Invocation:
             flags[-1] = Flag(last.name, joined)
         else:
             positionals.append(item)
-    return Invocation(program, None, Verb(), tuple(positionals), tuple(flags), known_verb=False)
+    kept, after = tuple(positionals), tuple(words[end + 1 :])
+    return Invocation(program, None, Verb(), kept, tuple(flags), after=after, known_verb=False)

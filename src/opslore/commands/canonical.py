@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +23,7 @@ from opslore.commands.scan import MARK, OPEN
 from opslore.commands.syntax import Compound, Part, Redirect, Script, Simple, Word
 
 _PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
+_NUMBERED = re.compile(r"(?:_\d+)+$")
 __all__ = ["Form", "Unit", "canonical", "form"]
 
 _SELECTORS = frozenset({"selector", "field-selector", "pod-selector"})
@@ -39,16 +41,20 @@ class Form:
 @lru_cache(maxsize=8192)
 def canonical(command: str) -> str:
     """The canonical form of a command; "" when it is not parseable."""
-    found = form(command)
+    found = _form(command)
     if found.reason:
         return ""
     text = render(found.units)
     return _name_holes(text, found.holes)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def form(command: str) -> Form:
     """The canonical form as structure, for comparing."""
+    return _form(command)
+
+
+def _form(command: str) -> Form:
     script = parse(command)
     if not script.ok:
         return Form((), (), script.reason)
@@ -63,7 +69,7 @@ def _name_holes(text: str, holes: tuple[Hole, ...]) -> str:
 
     def name(match: re.Match[str]) -> str:
         hole = holes[int(match.group(1))]
-        kind = re.sub(r"(?:_\d+)+$", "", hole.kinds[0]) or hole.kinds[0]
+        kind = _NUMBERED.sub("", hole.kinds[0]) or hole.kinds[0]
         known = seen.setdefault(kind, [])
         if hole.identity not in known:
             known.append(hole.identity)
@@ -74,17 +80,20 @@ def _name_holes(text: str, holes: tuple[Hole, ...]) -> str:
 
 
 def _units(script: Script, holes: list[Hole]) -> tuple[Unit, ...]:
+    rows = zip(("", *script.operators), script.items, strict=False)
     return tuple(
-        _simple(operator, item, holes)
-        if isinstance(item, Simple)
-        else _compound(operator, item, holes)
-        for operator, item in script.joined
+        [
+            _simple(operator, item, holes)
+            if isinstance(item, Simple)
+            else _compound(operator, item, holes)
+            for operator, item in rows
+        ]
     )
 
 
 def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
-    assignments = tuple(f"{one.name}={quoted(one.value, holes)}" for one in item.assignments)
-    redirects = tuple(_redirect(one, holes) for one in item.redirects)
+    assignments = tuple([f"{one.name}={quoted(one.value, holes)}" for one in item.assignments])
+    redirects = tuple([_redirect(one, holes) for one in item.redirects])
     if not item.words:
         return Unit(operator, assignments=assignments, redirects=redirects, negated=item.negated)
     call = invocation(item.words)
@@ -107,7 +116,7 @@ def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
         tuple(arguments),
         flags,
         inner,
-        tuple(quoted(word, holes) for word in call.after),
+        tuple([quoted(word, holes) for word in call.after]),
         assignments,
         redirects,
         negated=item.negated,
@@ -130,18 +139,18 @@ def _flags(call: Invocation, holes: list[Hole]) -> tuple[tuple[str, str | None],
 
     if len(rows) < 2:
         return tuple(rows)
-
-    def key(row: tuple[str, str | None]) -> tuple[str, str, str]:
-        value = row[1] or ""
-        if OPEN not in value:
-            return row[0], value, value
-        named = MARK.sub(lambda match: f"<{holes[int(match.group(1))].kinds[0]}>", value)
-        spelled = MARK.sub(lambda match: holes[int(match.group(1))].identity, value)
-        return row[0], named, spelled
-
     if call.tool and call.tool.verbs:
         rows = list(dict.fromkeys(rows))
-    return tuple(sorted(rows, key=key))
+    return tuple(sorted(rows, key=lambda row: _place(row, holes)))
+
+
+def _place(row: tuple[str, str | None], holes: Sequence[Hole]) -> tuple[str, str, str]:
+    name, value = row[0], row[1] or ""
+    if OPEN not in value:
+        return name, value, value
+    named = MARK.sub(lambda match: f"<{holes[int(match.group(1))].kinds[0]}>", value)
+    spelled = MARK.sub(lambda match: holes[int(match.group(1))].identity, value)
+    return name, named, spelled
 
 
 def _group(value: Word | None, holes: list[Hole]) -> str | None:
@@ -162,7 +171,7 @@ def _flag(call: Invocation, flag: Flag, holes: list[Hole]) -> tuple[str, str | N
     tool, verb = call.tool, call.verb
     default = verb.defaults.get(flag.name) or (tool.defaults.get(flag.name) if tool else None)
     value = quoted(_settled(flag.value, call), holes) if flag.value else None
-    boolean = tool is not None and flag.name not in tool.flags.merged(verb.flags).value
+    boolean = tool is not None and flag.name not in verb.flags.value
     if boolean and value in ("true", "false"):
         if value == (default or "false"):
             return None
@@ -178,6 +187,8 @@ def _flag(call: Invocation, flag: Flag, holes: list[Hole]) -> tuple[str, str | N
 
 def _settled(word: Word, call: Invocation) -> Word:
     """Tools that take no file names have no globs: `{.items[*]}` needs no quotes there."""
+    if len(word.parts) == 1 and word.parts[0].kind == "text":
+        return word
     if call.tool and call.tool.verbs:
         parts = tuple(Part("text", one.text) if one.kind == "bare" else one for one in word.parts)
         return Word((Part("text", word.text),)) if word.literal is not None else Word(parts)

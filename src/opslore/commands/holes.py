@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from opslore.commands.arguments import Invocation, invocation
 from opslore.commands.kube import targets
@@ -127,17 +128,23 @@ def _known(hole: Hole) -> bool:
 
 
 def _hole(slot: Slot, context: str, by_flag: bool) -> Hole:
+    kind, kinds, identity = _kinds(slot.slug, context, by_flag)
+    return Hole(slot.text, kind, slot.start, slot.end, kinds, identity, by_flag)
+
+
+@lru_cache(maxsize=4096)
+def _kinds(slug: str, context: str, by_flag: bool) -> tuple[str, tuple[str, ...], str]:
+    """What a hole of these words at this place is: its kind, what may fill it, its identity."""
     tables = hole_tables()
-    spelled = spelled_kind(slot.slug)
-    generic = slot.slug in tables.generic or spelled in tables.generic
-    kind = context if by_flag else spelled or context or slot.slug
+    spelled = spelled_kind(slug)
+    generic = slug in tables.generic or spelled in tables.generic
+    kind = context if by_flag else spelled or context or slug
     first = context if by_flag or (generic and context) else kind
     kinds = tables.labels.get(first, (first,))
     if generic and not by_flag and kind not in kinds:
         kinds = (*kinds, kind)
-    exact = tables.kind_of.get(slot.slug) or tables.kind_of.get(slot.slug.removesuffix("_name"))
-    identity = slot.slug if not exact or generic else exact
-    return Hole(slot.text, kind, slot.start, slot.end, kinds, identity, by_flag)
+    exact = tables.kind_of.get(slug) or tables.kind_of.get(slug.removesuffix("_name"))
+    return kind, kinds, slug if not exact or generic else exact
 
 
 def _context(call: Invocation) -> Iterator[tuple[int, str, bool]]:

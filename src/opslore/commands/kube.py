@@ -84,9 +84,9 @@ def _slashed(words: list[Word]) -> tuple[list[Target], list[Word]]:
     for at, item in enumerate(words):
         kind, slash, name = item.parts[0].text.partition("/")
         name = name or "".join(part.text for part in item.parts[1:])
-        if not slash or "=" in kind or _is_pair(item.parts[0].text):
+        if not (slash and name) or "=" in kind or _is_pair(item.parts[0].text):
             return found, words[at:]
-        found.append(Target(kind_name(kind), without_prefix(item, len(kind) + 1) if name else None))
+        found.append(Target(kind_name(kind), without_prefix(item, len(kind) + 1)))
     return found, []
 
 

@@ -43,7 +43,7 @@ def parse(command: str) -> Script:
     return _parse(prepare(command))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def _parse(text: str) -> Script:
     if len(text) > MAX_CHARACTERS:
         return Script(ok=False, reason="too long")

@@ -41,6 +41,8 @@ _TEMPLATE_WORDS = frozenset(
     ["end", "else", "range", "if", "with", "define", "block", "template", "println", "print"]
 )
 _CAPITAL = re.compile(r"(?:[ \t\n/=]|^)[A-Z][A-Z0-9_]*(?![\w=:.(-])")
+_STOP = re.compile(r"[\\'\"<$\{\n#]|(?<![^ \t\n/=])[A-Z]")
+"""Where a hole, a quote, a remark or a heredoc may begin; all between is passed over."""
 _TEXT_TOOLS = re.compile(
     r"(?:^|[|;&(`\n])[ \t]*(?:e?grep|awk|sed|echo|printf|jq|cut|sort)\b[^|;&\n]*$"
 )
@@ -74,6 +76,7 @@ def mask(text: str, slots: Sequence[Slot]) -> str:
     return "".join([*pieces, text[last:]])
 
 
+@lru_cache(maxsize=4096)
 def slug(words: str) -> str:
     """The words of a hole as one name: `<value of namespace label from alert>` -> `namespace`."""
     name = re.sub(r"^(?:\$labels|\.Labels)\.", "", words.strip())
@@ -85,10 +88,9 @@ def slug(words: str) -> str:
     return re.sub(r"^(?:your|my|the|insert|enter|replace_with)_(?=.)", "", name) or "value"
 
 
-@lru_cache(maxsize=4096)
 def scan(text: str) -> tuple[Slot, ...]:
     """All holes of a prepared command, in order."""
-    return tuple(_walk(text)) if _may_hold(text) else ()
+    return _walk(text) if _may_hold(text) else ()
 
 
 def _may_hold(text: str) -> bool:
@@ -98,12 +100,14 @@ def _may_hold(text: str) -> bool:
     return not text.islower() and bool(_CAPITAL.search(text))
 
 
-def _walk(text: str) -> list[Slot]:
+@lru_cache(maxsize=4096)
+def _walk(text: str) -> tuple[Slot, ...]:
     assigned = _assignments(text)
     slots: list[Slot] = []
     at, quote = 0, ""
     heredocs: list[tuple[str, bool]] = []
-    while at < len(text):
+    while stop := _STOP.search(text, at):
+        at = stop.start()
         char = text[at]
         if char == "\\" and quote != "'":
             at += 2
@@ -130,7 +134,7 @@ def _walk(text: str) -> list[Slot]:
         if slot:
             slots.append(slot)
         at = slot.end if slot else at + 1
-    return slots
+    return tuple(slots)
 
 
 def _assignments(text: str) -> dict[str, int]:

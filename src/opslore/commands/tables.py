@@ -12,11 +12,13 @@ for the whole tool. Of two that speak of one flag the longer path wins, then the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
+
+from opslore.commands.lazy import Lazy
 
 Level = Literal["read", "reversible", "disruptive", "unknown", "destructive", "denied"]
 
@@ -41,6 +43,8 @@ class Flags:
     """Letters and other names -> the name that counts."""
     many: frozenset[str] = frozenset()
     """Flags of `value` that take every word up to the next flag (`--instance-ids i-1 i-2`)."""
+    spelled: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What words that were read before spell, so that each is taken apart once."""
 
     def merged(self, other: Flags) -> Flags:
         """These flags, overridden by `other`'s."""
@@ -99,6 +103,27 @@ class Tool:
     """Last words, or their first part (`describe` of `describe-instances`) -> the risk."""
     groups: frozenset[str] = frozenset()
     """Beginnings of verb paths that are named like an operation (`container ... update`)."""
+
+    seen: dict[str, tuple[Flags | None, Verb | None]] = field(default_factory=dict, compare=False)
+    """What was found at verb paths before."""
+
+    def look(self, path: str) -> tuple[Flags | None, Verb | None]:
+        """The flags that may follow a beginning of a verb path, and the verb that it is."""
+        if len(self.seen) >= 4096:
+            self.seen.clear()
+        return self.seen.setdefault(path, (self.nodes.get(path), self.verbs.get(path)))
+
+    def operation(self, path: str) -> Level | None:
+        """The level of `ec2 describe-instances`: by its whole last word, its parts, its first.
+
+        aws has its operation in the second place, gcloud at the end of any number of groups.
+        """
+        words = path.split()
+        if len(words) < 2 or path in self.groups or (self.family == "aws" and len(words) > 2):
+            return None
+        parts = words[-1].split("-")
+        spelled = (words[-1], "-".join(parts[:2]), parts[0])
+        return next((self.operations[one] for one in spelled if one in self.operations), None)
 
 
 @dataclass(frozen=True)
@@ -175,7 +200,7 @@ def tools() -> Mapping[str, Tool]:
         row = rows[program]
         return made.setdefault(id(row), made.get(id(row)) or _tool(row))
 
-    return _Lazy(rows, tool)
+    return Lazy(rows, tool)
 
 
 def _flags(row: Mapping[str, Any]) -> Flags:
@@ -191,34 +216,6 @@ def _flags(row: Mapping[str, Any]) -> Flags:
             short |= dict.fromkeys(others, name)
     value = frozenset(kinds["value"] | kinds["many"])
     return Flags(value, frozenset(kinds["bool"]), short, frozenset(kinds["many"]))
-
-
-_T = TypeVar("_T")
-
-
-class _Lazy(Mapping[str, _T]):
-    """A mapping whose values are made when they are asked for: a command needs one verb of 900."""
-
-    def __init__(self, keys: Iterable[str], make: Callable[[str], _T]) -> None:
-        self._keys = dict.fromkeys(keys)
-        self._make = make
-        self._made: dict[str, _T] = {}
-
-    def __getitem__(self, key: str) -> _T:
-        if key not in self._made:
-            if key not in self._keys:
-                raise KeyError(key)
-            self._made[key] = self._make(key)
-        return self._made[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._keys
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
 
 class _Nodes:
@@ -271,7 +268,7 @@ def _tool(row: Mapping[str, Any]) -> Tool:
     nodes = _Nodes(row, rows)
     flags, defaults = nodes.at("")
     operations: Mapping[str, str] = row.get("operations", {})
-    verbs = _Lazy(rows, lambda path: _verb(path, rows[path], nodes))
+    verbs = Lazy(rows, lambda path: _verb(path, rows[path], nodes))
     return Tool(
         row["programs"].split()[0],
         tuple(row["programs"].split()),
@@ -280,7 +277,7 @@ def _tool(row: Mapping[str, Any]) -> Tool:
         row.get("aliases", {}),
         verbs,
         _verb("", row, nodes),
-        _Lazy(nodes.paths, lambda path: nodes.at(path)[0]),
+        Lazy(nodes.paths, lambda path: nodes.at(path)[0]),
         row.get("same", {}),
         row.get("family", ""),
         defaults,
