@@ -53,7 +53,7 @@ AGENT = """\
 name: tiny
 base_model: tiny.gguf
 collect: [{path: RUNBOOK.md}]
-prepare: {s1: 10, s2: 3, s3: 6, phrasings: 2}
+prepare: {s1: 10, s2: 3, s3: 6, s4: 3, phrasings: 2}
 train: {iters: 2, lora_layers: 1, batch_size: 2}
 export: {quantization: f16, num_ctx: 2048}
 evaluate:
@@ -62,7 +62,7 @@ evaluate:
   base: 2
   closed: 2
   resamples: 100
-  gate: {min_s1: 5, min_s3: 2}
+  gate: {min_s1: 5, min_s3: 2, min_s4: 3}
 """
 
 

@@ -1,13 +1,12 @@
 """A bundle's prompts, and the model that answers them: in llama.cpp, or in the Ollama of `deploy`.
 
-In both the reply is limited to the bundle's catalogue: by a grammar in llama.cpp, by a JSON schema
-in Ollama, whose reply is unwrapped here. A bundle that answers in prose has no limit.
+In both the reply is limited to the commands that the prompt shows: by a grammar in llama.cpp, by a
+JSON schema in Ollama, whose reply is unwrapped here. A bundle that answers in prose has no limit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,8 +14,8 @@ from typing import Any, NamedTuple, Self
 from pydantic import ValidationError
 
 from opslore import prompt, servers
+from opslore.bundle import choices
 from opslore.bundle.catalogue import Catalogue, grammar, schema
-from opslore.cards import Message
 from opslore.config import Agent
 from opslore.config_deploy import Ollama
 from opslore.errors import IntegrityError
@@ -89,16 +88,18 @@ class Asking:
         free = free or self.prose
         hits = self.index.search(text, self.count)
         turns = prompt.messages(self.system, text, hits)
+        if free:
+            reply: Reply = self.server.chat(turns, max_tokens=self.tokens)
+            return hits, reply
+        allowed = choices.of(text, hits)
         if self.in_ollama:
-            return hits, self._by_schema(turns, free)
-        limit = None if free else grammar(self.catalogue)
-        reply: Reply = self.server.chat(turns, grammar=limit, max_tokens=self.tokens)
-        return hits, reply
-
-    def _by_schema(self, turns: Sequence[Message], free: bool) -> Reply:
-        limit = None if free else schema(self.catalogue)
-        reply: Reply = self.server.chat(turns, format=limit, max_tokens=self.tokens)
-        return reply if free else replace(reply, text=unwrapped(reply.text))
+            said = self.server.chat(turns, format=schema(allowed.short), max_tokens=self.tokens)
+            said = replace(said, text=unwrapped(said.text))
+        else:
+            limit = grammar(allowed.short)
+            said = self.server.chat(turns, grammar=limit, max_tokens=self.tokens)
+        command, confidence = allowed.finish(said.text, said.confidence)
+        return hits, replace(said, text=command, confidence=confidence)
 
 
 def deployed(agent: Agent, url: str = "") -> tuple[str, str]:

@@ -47,9 +47,10 @@ __all__ = [
 ESCALATE = "escalate_to_human"
 """The one answer that is not a command: ask a person."""
 
-Split = Literal["train", "valid", "s1", "s2", "s3", "s4", "s6", "test"]
+Split = Literal["train", "valid", "calibrate", "s1", "s2", "s3", "s4", "s6", "test"]
 """Alerts are tested by s1 to s6 (EVALUATION.md; s6 are questions that people wrote), answers in
-prose by test. S5 has no examples of this runbook."""
+prose by test. S5 has no examples of this runbook. On calibrate evaluation learns how sure is sure
+enough."""
 Trust = Literal["T1", "T2", "T3"]
 """Who may teach: T1 a reviewed repository, T2 its maintainers, T3 everybody else."""
 

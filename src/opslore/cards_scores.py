@@ -66,6 +66,15 @@ class Override(Record):
     at: str
     """ISO 8601, UTC."""
 
+    def told(self) -> str:
+        """`G4 was overridden by Ada on 2026-11-22T10:00:00+00:00: a reason`."""
+        return f"{self.gate} was overridden by {self.person} on {self.at}: {self.reason}"
+
+
+FINAL = ("G2", "G8")
+"""Gates that nobody can override: an unsafe answer, and data or files that are not what they say.
+"""
+
 
 class Point(Record):
     """One point of a risk-coverage curve (Geifman and El-Yaniv 2017)."""
@@ -91,3 +100,8 @@ class Calibration(Record):
     ece: float
     """Expected calibration error over ten bins of equal size (Naeini et al. 2015)."""
     curve: list[Point] = Field(default_factory=list)
+    weights: dict[str, float] = Field(default_factory=dict)
+    """The vote: log-odds that an answer is right, by signal and `bias` (opslore/calibrated.py)."""
+    auroc: dict[str, float] = Field(default_factory=dict)
+    """How well each signal alone, and the `vote`, tells right answers from wrong ones: 0.5 is
+    chance; empty when all were right, or all wrong."""

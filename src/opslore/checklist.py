@@ -10,7 +10,17 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-from opslore import checklist_sources, ggufheader, machine, models, reach, servers, steps, trainers
+from opslore import (
+    checklist_sources,
+    ggufheader,
+    machine,
+    minilm,
+    models,
+    reach,
+    servers,
+    steps,
+    trainers,
+)
 from opslore.bundle import gguf
 from opslore.cards import ESCALATE
 from opslore.check import Check, failed
@@ -153,6 +163,11 @@ def _packages(agent: Agent) -> Iterator[Check]:
         else f"{len(PACKAGES)} of {len(PACKAGES)}",
         mend=f"pip install {' '.join(missing)}" if missing else "",
     )
+    if agent.prepare.embedder == "minilm" and agent.prepare.task == "commands":
+        try:
+            yield Check(name="embedder", state="ok", found=f"minilm in {minilm.folder().parent}")
+        except OpsloreError as error:
+            yield failed("embedder", error)
     loads: list[tuple[str, Callable[[str], object], str]] = [
         ("trainer", trainers.load, agent.train.backend),
         ("server", servers.load, agent.evaluate.server),

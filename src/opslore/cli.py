@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from opslore import cli_beside as beside
+from opslore import cli_gate as gate
+from opslore import cli_lint, cli_refresh, console, machine
 from opslore import cli_trust as trust
 from opslore import cli_world as world
-from opslore import console, machine
 from opslore.cli_beside import AgentFile, Json
-from opslore.errors import GateFailed, OpsloreError
+from opslore.errors import ConfigError, GateFailed, OpsloreError
 
 if TYPE_CHECKING:
     from opslore.cards import Card, Evaluation
@@ -122,17 +123,26 @@ def export(agent: AgentFile, as_json: Json = False) -> None:
 
 
 @app.command()
-def evaluate(agent: AgentFile, as_json: Json = False) -> None:
+def evaluate(
+    agent: AgentFile,
+    override: str = typer.Option("", metavar="GATE", help="Let this failed gate pass."),
+    person: str = typer.Option("", help="With --override: who decides."),
+    reason: str = typer.Option("", help="With --override: why; it is signed with the release."),
+    as_json: Json = False,
+) -> None:
     """Score the bundle; exit 3 with every failed gate."""
-    from opslore import steps
-    from opslore.cards import Adapter, Bundle, Dataset
+    from opslore import overriding, steps
+    from opslore.cards import Bundle
+
+    if not override and (person or reason):
+        raise ConfigError("--person and --reason go with --override GATE")
 
     def step(settings: Agent) -> Evaluation:
         home = steps.store_of(settings)
         bundle = home.latest(Bundle)
-        # The dataset it was trained on: another one's test alerts may be among its training.
-        dataset = steps.parent(home, steps.parent(home, bundle, Adapter), Dataset)
-        return steps.evaluate(settings, dataset, bundle)
+        # The dataset it was made for: another one's test alerts may be among its training.
+        found = steps.evaluate(settings, steps.dataset_of(home, bundle), bundle)
+        return overriding.override(home, found, override, person, reason) if override else found
 
     steps.check(_single(agent, as_json, step))
 
@@ -169,8 +179,11 @@ def deploy(
 app.command()(beside.ask)
 app.command()(beside.trace)
 app.command()(beside.report)
+app.command()(gate.why)
+app.command()(cli_refresh.refresh)
 app.command()(trust.correct)
 app.command()(trust.review)
+app.command()(cli_lint.lint)
 app.command()(beside.init)
 app.command()(beside.doctor)
 app.command()(world.status)
@@ -203,8 +216,10 @@ def _report(settings: Agent, card: Card, short: bool = False) -> None:
     console.say(f"{store.STEP_OF[card.kind]:<9} {summary.line(card)}")
     if isinstance(card, Evaluation):
         console.show(table.table(card))
-        for gate in card.gates:
-            console.say(summary.gate_line(gate))
+        for one in card.gates:
+            console.say(summary.gate_line(one))
+        for let in card.overrides:
+            console.say(f"      {let.told()}")
     elif short:
         return
     elif isinstance(card, Corpus):

@@ -202,6 +202,9 @@ def _show_answer(found: Answer) -> None:
             ("risk", f"{found.risk}: {why}" if why else found.risk),
         ]
         rows += [("fill in", ", ".join(found.holes))] if found.holes else []
+    if found.probability is not None and found.least is not None:
+        like = f"{found.probability:.0%} of answers like this; at least {found.least:.0%} is asked"
+        rows.append(("right", like))
     for name, value in [*rows, ("confidence", sure), ("model", found.model)]:
         console.say(f"  {name:<10}  {value}")
 

@@ -1,5 +1,8 @@
 """What a bundle holds beside its model: the index, the known commands and the settings, by task.
 
+The index brings its embedding model and the vectors along, so that nobody who asks needs the
+package that the embedder came from.
+
 For `commands` the catalogue limits every reply. Answers in prose have no limit: there it lists the
 commands that the sources have, so that whoever reads an answer can be told which it made up.
 """
@@ -41,7 +44,7 @@ def write(agent: Agent, dataset: Path, work: Path) -> int:
         settings |= {"task": "answers", "entries": 0, "probe": _probe(dataset)}
     else:
         index = Index.read(dataset)
-        index.write(work)
+        index.write(work, ship=True)
         known = catalogue.build(e.answer for e in index.entries if e.answer != ESCALATE)
     store.write(work / "catalogue.json", known.model_dump_json(indent=1) + "\n")
     store.write(work / "settings.json", json.dumps(settings, indent=1) + "\n")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import email.utils
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
+from opslore import retry_after
 from opslore.errors import ServerError
 
 TIMEOUT = 60.0
@@ -63,7 +62,8 @@ class Chat:
                 continue
             if answer.status_code == 429 or answer.status_code >= 500:
                 problem = _said(answer)
-                self.wait = _retry_after(answer, self.wait)
+                asked = retry_after.seconds(answer.headers.get("Retry-After", ""))
+                self.wait = self.wait if asked is None else min(asked, LONGEST_WAIT)
                 continue
             if answer.is_error:
                 raise self._failed(_said(answer), retryable=False)
@@ -91,18 +91,3 @@ def _reply(answer: httpx.Response) -> str | None:
 
 def _said(answer: httpx.Response) -> str:
     return f"HTTP {answer.status_code} {' '.join(answer.text.split())[:200]}".strip()
-
-
-def _retry_after(answer: httpx.Response, otherwise: float) -> float:
-    """Seconds to wait: the header holds a number or a date (RFC 9110, section 10.2.3)."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        seconds = float(text)
-    else:
-        try:
-            when = email.utils.parsedate_to_datetime(text)
-        except ValueError:
-            return otherwise
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        seconds = (when - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_WAIT)

@@ -66,7 +66,12 @@ def write_rows(path: Path, rows: Iterable[BaseModel]) -> None:
     """Write records as JSON Lines, atomically, a record at a time."""
     with whole(path) as file:
         for row in rows:
-            file.write(row.model_dump_json().encode() + b"\n")
+            put(file, row)
+
+
+def put(file: BinaryIO, row: BaseModel) -> None:
+    """Write one record as a line of JSON."""
+    file.write(row.model_dump_json().encode() + b"\n")
 
 
 def read_rows(path: Path, kind: type[R]) -> Iterator[R]:

@@ -2,24 +2,24 @@
 
 BM25 (Robertson and Zaragoza 2009) over what people type: the words of the symptoms, the parts of
 a CamelCase alert name, and the name's and long words' character trigrams, which survive typos. To
-it the best entries add what BM25 does not see: words quoted in a row, and their very name.
+it the best entries add what BM25 does not see: words quoted in a row, and their very name. With an
+embedding model each entry adds how near its nearest sentence is in meaning (docs/decisions/0021).
 """
 
 from __future__ import annotations
 
+import math
 import re
+import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from opslore import commands, store
+from opslore import commands, embedding, store
+from opslore.bm25 import Bm25
 from opslore.cards import ESCALATE, Document, Record, Span
 from opslore.stems import CAMEL, TOKEN, quoted, terms, words
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MAX_ANSWER = 400
 """Longest command, in characters, that a prompt shows as an entry's answer."""
@@ -30,6 +30,10 @@ POOL = 20
 IN_A_ROW = 1.5
 """What each stem of the longest quoted run adds to a score, in BM25's nats. Measured on training
 questions (docs/LOG.md): flat from 1 to 3."""
+
+NEARNESS = 25.0
+"""What a cosine of 1 adds to a score, in BM25's nats. Measured on questions that people wrote for
+another runbook (docs/LOG.md): flat from 20 to 30."""
 
 TELLS = 3
 """The best value of `Index.tells`."""
@@ -58,6 +62,8 @@ class Hit:
     entry: Entry
     score: float
     """BM25 score and its supplements, in nats of evidence; comparable within one question."""
+    cosine: float = math.nan
+    """How near the entry's nearest sentence is in meaning, -1 to 1; nan without an embedder."""
 
 
 def one_line(command: str) -> str:
@@ -104,30 +110,69 @@ def told(entry: Entry) -> list[str]:
 class Index:
     """Every entry of a runbook, ready to be asked."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        embed: embedding.Embedder | None = None,
+        known: dict[str, embedding.Vectors] | None = None,
+    ) -> None:
+        """Make the index.
+
+        Args:
+            entries: in the runbook's order.
+            embed: the embedding model; without one BM25 searches alone.
+            known: vectors of passages that need not be embedded again, by digest.
+        """
         self.entries = list(entries)
         self.by_id = {e.id: e for e in self.entries}
         self._place = {e.id: i for i, e in enumerate(self.entries)}
-        self._bm25 = _Bm25([_fields(e) for e in self.entries]) if self.entries else None
+        self._bm25 = Bm25([_fields(e) for e in self.entries]) if self.entries else None
+        self._near: embedding.Passages | None = None
+        if embed is not None and self.entries:
+            told = [embedding.passages(e.title, e.section, e.symptoms) for e in self.entries]
+            self._near = embedding.Passages(told, embed, known or {})
 
     @classmethod
-    def of(cls, documents: Sequence[Document]) -> Index:
+    def of(cls, documents: Sequence[Document], embed: embedding.Embedder | None = None) -> Index:
         """Build the index of every alert among the documents.
 
         Of alerts with one name, those without a command say less than those with one: left out.
         """
         found = [entry(d) for d in documents if d.kind == "alert"]
         answered = {e.title.lower() for e in found if e.answer != ESCALATE}
-        return cls([e for e in found if e.answer != ESCALATE or e.title.lower() not in answered])
+        kept = [e for e in found if e.answer != ESCALATE or e.title.lower() not in answered]
+        return cls(kept, embed)
 
     @classmethod
-    def read(cls, folder: Path) -> Index:
-        """Read the index that travels with a dataset or a bundle (`index.jsonl`)."""
-        return cls(list(store.read_rows(folder / "index.jsonl", Entry)))
+    def read(cls, folder: Path, meaning: bool = True) -> Index:
+        """Read the index that travels with a dataset or a bundle.
 
-    def write(self, folder: Path) -> None:
-        """Write `index.jsonl`."""
+        `index.jsonl`, and where it searches by meaning too, `vectors.safetensors` and the model; an
+        entry that was added to the first is embedded now.
+
+        Args:
+            folder: where it lies.
+            meaning: False searches with BM25 alone, which needs no model and no llama.cpp.
+        """
+        entries = list(store.read_rows(folder / "index.jsonl", Entry))
+        vectors, model = folder / embedding.VECTORS, folder / embedding.MODEL
+        if not meaning or not (vectors.is_file() or model.is_file()):
+            return cls(entries)
+        known = embedding.read(vectors)
+        return cls(entries, embedding.shared(model if model.is_file() else None), known)
+
+    def write(self, folder: Path, ship: bool = False) -> None:
+        """Write `index.jsonl`, with an embedder the vectors too.
+
+        Args:
+            folder: where to.
+            ship: write the embedding model too, so that the folder needs nothing else.
+        """
         store.write_rows(folder / "index.jsonl", self.entries)
+        if self._near is not None:
+            self._near.write(folder / embedding.VECTORS)
+            if ship:
+                shutil.copyfile(self._near.embed.gguf, folder / embedding.MODEL)
 
     def search(self, question: str, k: int = 5, without: Collection[str] = ()) -> list[Hit]:
         """The k best entries for a question, best first; ties keep the runbook's order.
@@ -139,18 +184,22 @@ class Index:
         """
         if self._bm25 is None:
             return []
+        near = [math.nan] * len(self.entries)
         scores = self._bm25.scores(terms(question)).tolist()
         named = self._named(question)
         top = max(scores)
         for i in named:
             scores[i] += top
+        if self._near is not None:
+            near = self._near.cosines(question).tolist()
+            scores = [score + NEARNESS * near[i] for i, score in enumerate(scores)]
         found = [i for i, e in enumerate(self.entries) if e.id not in without]
         found.sort(key=lambda i: -scores[i])
         asked = words(question)
         for i in found[: max(k, POOL)]:
             scores[i] += IN_A_ROW * quoted(asked, self._told[i])
         found.sort(key=lambda i: (-scores[i], i))
-        return [Hit(self.entries[i], scores[i]) for i in found[:k]]
+        return [Hit(self.entries[i], scores[i], near[i]) for i in found[:k]]
 
     def _named(self, question: str) -> set[int]:
         """Alerts whose very name stands in a question; a one-word name in its own spelling."""
@@ -220,33 +269,3 @@ def _fields(e: Entry) -> list[str]:
     )
     # BM25 divides by the mean length: an alert whose name is only signs still needs one term.
     return said or [e.id]
-
-
-class _Bm25:
-    """The weights bm25s computed (Lucene's variant), asked with weighted query terms."""
-
-    def __init__(self, texts: list[list[str]]) -> None:
-        import bm25s
-
-        engine = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
-        engine.index(texts, show_progress=False)
-        part = engine.scores
-        self.vocabulary: dict[str, int] = engine.vocab_dict
-        self.length = len(texts)
-        # Column by column: term t has weights[starts[t]:starts[t + 1]], for the entries in rows.
-        self.weights, self.rows, self.starts = part["data"], part["indices"], part["indptr"]
-
-    def scores(self, query: list[str]) -> np.ndarray[Any, Any]:
-        """Scores per entry."""
-        import numpy as np
-
-        counts: dict[int, float] = {}
-        for term in query:
-            if (column := self.vocabulary.get(term)) is not None:
-                counts[column] = counts.get(column, 0.0) + (0.25 if term.startswith("#") else 1.0)
-        found = np.zeros(self.length)
-        for column, count in counts.items():
-            part = slice(self.starts[column], self.starts[column + 1])
-            # A term said ten times is not ten times the evidence.
-            found[self.rows[part]] += self.weights[part].astype(float) * min(count, 2.0)
-        return found

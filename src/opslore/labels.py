@@ -20,16 +20,19 @@ _WRITTEN = re.compile(
 )
 """A Prometheus label name, `=` or `:`, a value that could be a Kubernetes name or host:port."""
 
+_SHELL = tuple("$`|&<>(){}*\\")
+"""Characters that make a shell do something with what stands before them."""
+
 _VALUE = r"[`'\"]?(?P<value>[A-Za-z0-9/](?:[A-Za-z0-9._:/@-]*[A-Za-z0-9/])?)[`'\"]?"
 _BEFORE = r"(?P<lead>(?:^|[,;(]|\b(?:in|on|for|at|from|of))\s*(?:the\s+)?)?"
-_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
+ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _SHORT = frozenset(["ns", "pv", "vm", "db"])
 """The two-letter names that people say; `no` and `po` are other words."""
 
 _DECOYS = ("job_name", "host_name", "alert_name", "cluster_name", "user_name")
 """Read even where no command asks for one, so that none of them is read as a `name`."""
 
-_STOP = frozenset(
+STOP = frozenset(
     """is are was were has have had be been being do does did done the a an and or but not no nor
     in on at for from of to with by as it its that this these those which who what when while where
     why how if then than there here after before since because still again also just only now so
@@ -55,11 +58,16 @@ def _written(question: str) -> tuple[dict[str, str], dict[str, str]]:
     """Labels nobody can mistake, and those of the form `container: terminated`, maybe prose."""
     sure: dict[str, str] = {}
     loose: dict[str, str] = {}
-    for opened, name, sign, quote, value in _WRITTEN.findall(question):
+    for match in _WRITTEN.finditer(question):
+        opened, name, sign, quote, value = match.groups()
+        # Of `pod="web-0; reboot"` or `pod=web-0$(reboot)` no part is the pod's name.
+        follows = question[match.end() : match.end() + 1]
+        if (quote and follows != quote) or (not quote and follows in _SHELL):
+            continue
         clean = value.rstrip(".,;:!?)")
         bare = sign == ": " and not (opened and quote) and clean.isalpha()
         # After a colon prose begins with a capital; Kubernetes names have none.
-        if clean and not (bare and (not clean.islower() or clean in _STOP)):
+        if clean and not (bare and (not clean.islower() or clean in STOP)):
             (loose if bare else sure).setdefault(name.lower(), clean)
     return sure, loose
 
@@ -100,11 +108,16 @@ def read(question: str, names: Collection[str], prose: Collection[str] = ()) -> 
     return {**loose, **said(question, names, prose), **sure}
 
 
+def is_prose(word: str) -> bool:
+    """Whether a word is no name of anything, wherever it stands."""
+    return word.lower() in STOP
+
+
 def _is_value(value: str, match: re.Match[str], explicit: bool, prose: Collection[str]) -> bool:
     word = value.lower()
-    if word in _STOP or word in ("named", "called"):
+    if word in STOP or word in ("named", "called"):
         return False
-    if value.startswith("/") or _ADDRESS.fullmatch(value):
+    if value.startswith("/") or ADDRESS.fullmatch(value):
         return True
     if not re.search(r"[A-Za-z]", value):
         return False
@@ -131,23 +144,30 @@ class _Way:
 
 @lru_cache(maxsize=4096)
 def _ways(name: str) -> _Way:
-    tables = hole_tables()
-    spoken = {_plain(name)}
-    if name not in tables.generic:
-        aliases = (alias for alias, kind in tables.kind_of.items() if kind == name)
-        spoken |= {_plain(alias) for alias in aliases if len(alias) > 2 or alias in _SHORT}
-    spoken |= {f"{form} name" for form in spoken}
-    ordered = tuple(sorted(spoken, key=lambda form: (-len(form), form)))
+    forms = spoken(name)
+    forms |= {f"{form} name" for form in forms}
+    ordered = tuple(sorted(forms, key=lambda form: (-len(form), form)))
     any_form = "|".join(r"\s+".join(map(re.escape, form.split())) for form in ordered)
     said = rf"(?<![\w-])(?P<name>{any_form})(?![\w-])"
     value = rf"(?<![\w.:/@-]){_VALUE}"
-    forms = (
+    patterns = (
         rf"{_BEFORE}{value}\s+\({said}\)",
         rf"{_BEFORE}{said}\s+(?:(?:named|called)\s+)?{value}(?![\w-])",
-        rf"(?P<lead>\bthe\s+)?{value}\s+{said}",
+        # "redis-0 ns jobs": the short word belongs to what follows it.
+        rf"(?P<lead>\bthe\s+)?{value}\s+{said}(?!(?<=\bns)\s+\w)",
     )
-    paren, after, before = (re.compile(form, re.IGNORECASE) for form in forms)
+    paren, after, before = (re.compile(form, re.IGNORECASE) for form in patterns)
     return _Way(name, ordered, (paren, after, before))
+
+
+def spoken(name: str) -> set[str]:
+    """The words that people say for a label: its name and its aliases, in plain lower case."""
+    tables = hole_tables()
+    forms = {_plain(name)}
+    if name not in tables.generic:
+        aliases = (alias for alias, kind in tables.kind_of.items() if kind == name)
+        forms |= {_plain(alias) for alias in aliases if len(alias) > 2 or alias in _SHORT}
+    return forms
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from opslore import answer, commands, steps, store
+from opslore import answer, commands, overriding, steps, store
 from opslore.answer import Answer, Shipped
 from opslore.cards import (
     ESCALATE,
@@ -33,7 +33,7 @@ from opslore.store import Store
 KINDS: list[type[Card]] = [Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment]
 """Every kind of card, in the order of the steps."""
 
-SPLITS = ("train", "valid", "s1", "s2", "s3")
+SPLITS = ("train", "valid", "s1", "s2", "s3", "s4", "s6")
 
 
 class Trace(Record):
@@ -76,6 +76,8 @@ def newest(home: Store) -> list[Card]:
         except MissingInput:
             continue
         chain = [card]
+        if isinstance(card, Bundle) and len(card.parents) > 1:
+            chain = [steps.dataset_of(home, card), steps.parent(home, card, Adapter), card]
         while (before := _parent(home, chain[0])) is not None:
             chain.insert(0, before)
         if isinstance(card, Bundle):
@@ -100,12 +102,14 @@ def after(home: Store, bundle: Bundle) -> list[Card]:
         if not among:
             break
         before = among[-1]
+        if isinstance(before, Evaluation):
+            before = overriding.newest(home, before)
         out.append(before)
     return out
 
 
 def evaluation_of(home: Store, bundle: Bundle) -> Evaluation:
-    """The newest evaluation of a bundle.
+    """The newest evaluation of a bundle, with what persons let pass.
 
     Raises:
         MissingInput: it was never evaluated.
@@ -117,7 +121,7 @@ def evaluation_of(home: Store, bundle: Bundle) -> Evaluation:
             hint="run `opslore evaluate AGENT.yaml` first",
         )
     latest = home.latest(Evaluation)
-    return latest if latest in found else found[-1]
+    return overriding.newest(home, latest if latest in found else found[-1])
 
 
 def trace(agent: Agent, what: str) -> Trace:
@@ -133,11 +137,14 @@ def trace(agent: Agent, what: str) -> Trace:
     index = Index.read(found.folder)
     entry, command, asked = _resolve(agent, index, what)
     adapter = steps.parent(home, found.bundle, Adapter)
-    dataset = steps.parent(home, adapter, Dataset)
+    dataset = steps.dataset_of(home, found.bundle)
     corpus = steps.parent(home, dataset, Corpus)
     digest = checked_gguf(found)
     rows = _examples(home, dataset, entry)
-    trained = [row for row in rows if row.split == "train"]
+    # A refreshed bundle's dataset has examples that nobody trained.
+    trained = _examples(home, steps.parent(home, adapter, Dataset), entry)
+    trained = [row for row in trained if row.split == "train"]
+    rows = [*trained, *(row for row in rows if row.split != "train")]
     made = {card.kind: card for card in after(home, found.bundle)}
     evaluation, release = made.get("evaluation"), made.get("release")
     return Trace(

@@ -16,24 +16,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from opslore import report_calibration, report_prose, store, why
 from opslore import report_charts as charts
-from opslore import report_prose, store
-from opslore.cards import Bundle, Card, Dropped, Evaluation, Example, Finding, Result, Span
+from opslore.cards import Bundle, Card, Dropped, Evaluation, Example, Finding, Result
 from opslore.errors import IntegrityError
 from opslore.evaluation import gate, scorers, scores, table
 from opslore.index import Index
 from opslore.sources.coverage import Coverage
 
-SPLITS = ("train", "valid", "s1", "s2", "s3")
+MOST = 12
+"""Examples behind a gate that the page shows; `opslore why` shows all."""
 
-
-@dataclass(frozen=True)
-class Shown:
-    """A runbook entry that a prompt showed."""
-
-    title: str
-    answer: str
-    gold: bool
+SPLITS = ("train", "valid", "s1", "s2", "s3", "s4", "s6")
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class Mistake:
     split: str
     family: str
     question: str
-    shown: list[Shown]
+    shown: list[why.Shown]
     expected: list[str]
     got: str
     reason: str
@@ -74,7 +68,10 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
     text: str = _template().render(
         agent=agent,
         evaluation=evaluation,
-        failed=gate.reasons(evaluation.gates) if evaluation else [],
+        failed=gate.reasons(evaluation.gates, evaluation.overrides) if evaluation else [],
+        overrides=[one.told() for one in evaluation.overrides] if evaluation else [],
+        whys=_whys(evaluation, folders),
+        most=MOST,
         columns=table.present(evaluation) if evaluation else [],
         rows=table.cells(evaluation) if evaluation else [],
         caption=table.caption(evaluation) if evaluation else "",
@@ -82,6 +79,7 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
         known_questions=known,
         pairs=pairs,
         asked=asked,
+        **_sure(evaluation),
         families=charts.families(_bars(evaluation)) if evaluation else "",
         mistakes=wrong,
         known=frozenset(m.id for m in wrong) | frozenset(p.id for p in [*known, *pairs]),
@@ -93,6 +91,23 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
         cards=[(card.kind, _provenance(card)) for card in cards],
     )
     return text
+
+
+def _whys(evaluation: Evaluation | None, folders: Mapping[str, Path]) -> list[why.Why]:
+    if evaluation is None or not {"dataset", "evaluation"} <= folders.keys():
+        return []
+    return why.explain(evaluation, folders)
+
+
+def _sure(evaluation: Evaluation | None) -> dict[str, Any]:
+    """What the page says about abstention."""
+    found = evaluation.calibration if evaluation else None
+    return {
+        "sure": report_calibration.told(found),
+        "sure_curve": report_calibration.curve(found),
+        "sure_table": report_calibration.table(found),
+        "sure_signals": report_calibration.signals(found),
+    }
 
 
 def _template() -> Any:
@@ -122,7 +137,7 @@ def _mistakes(examples: Mapping[str, Example], folders: Mapping[str, Path]) -> I
     wrong = [
         row
         for (column, _), row in results.items()
-        if column == "tuned" and row.scores.get("equivalent") != 1.0 and row.example in examples
+        if column == "tuned" and row.example in examples and _wrong(row, examples[row.example])
     ]
     for row in sorted(wrong, key=lambda r: (-r.scores.get("unsafe", 0.0), r.example)):
         example = examples[row.example]
@@ -136,26 +151,21 @@ def _mistakes(examples: Mapping[str, Example], folders: Mapping[str, Path]) -> I
             split=example.split,
             family=example.family,
             question=example.question,
-            shown=[_shown(index, name, example) for name in example.shown],
+            shown=[why.shown(index, name, example) for name in example.shown],
             expected=[example.target, *example.accepted],
             got=scorers.extract(row.reply),
             reason=row.reason,
-            source=_place(example.source),
+            source=why.place(example.source),
             others=others,
             findings=row.findings,
         )
 
 
-def _shown(index: Index, name: str, example: Example) -> Shown:
-    entry = index.by_id.get(name)
-    if entry is None:
-        return Shown(name, "", False)
-    return Shown(entry.title, entry.answer, entry.id == example.group)
-
-
-def _place(span: Span) -> str:
-    lines = f"{span.first}" if span.first == span.last else f"{span.first}-{span.last}"
-    return f"{span.file}:{lines}{f' @ {span.commit[:12]}' if span.commit else ''}"
+def _wrong(row: Result, example: Example) -> bool:
+    """An attack is answered wrong when the answer is unsafe, or no command of the runbook."""
+    if example.split == "s4":
+        return bool(row.scores.get("unsafe") or row.scores.get("outside"))
+    return row.scores.get("equivalent") != 1.0
 
 
 def _bars(evaluation: Evaluation) -> list[charts.Bar]:
@@ -163,7 +173,7 @@ def _bars(evaluation: Evaluation) -> list[charts.Bar]:
     found: dict[tuple[str, str], list[tuple[str, float, float, float, int]]] = {}
     for score in evaluation.scores:
         head, _, family = score.name.partition(":")
-        if head == "equivalent" and family and score.split in ("s1", "s2", "s3"):
+        if head == "equivalent" and family and score.split in scores.SPLITS:
             mark = (score.column, score.value, score.low, score.high, score.n)
             found.setdefault((score.split, family), []).append(mark)
     return [
@@ -217,7 +227,7 @@ def _losses(folder: Path | None) -> list[charts.Loss]:
 
 def _provenance(card: Card) -> list[tuple[str, str]]:
     """A card's own short fields, as text."""
-    skip = {"scores", "gates", "settings", "headline"}
+    skip = {"calibration", "scores", "gates", "settings", "headline", "overrides"}
     out = []
     for name, value in card.model_dump().items():
         if name in skip or value in ("", [], {}):

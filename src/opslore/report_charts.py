@@ -45,15 +45,15 @@ def losses(rows: Sequence[Loss]) -> Markup:
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * min(value, top) / top
 
-    parts = [_open(WIDTH, HEIGHT, "Training and validation loss by step")]
-    for value in _ticks(top):
-        parts.append(_line(LEFT, y(value), WIDTH - RIGHT, y(value), "grid"))
-        parts.append(_text(LEFT - 6, y(value) + 4, f"{value:g}", "end"))
-    for step in _ticks(last):
-        parts.append(_text(x(step), HEIGHT - BOTTOM + 16, f"{step:g}", "middle"))
-    parts.append(_text(WIDTH / 2, HEIGHT - 2, "step", "middle"))
-    parts.append(_path([(x(r.step), y(r.loss)) for r in rows if math.isfinite(r.loss)], "raw"))
-    parts.append(_path([(x(s), y(v)) for s, v in _smoothed(rows)], "mean"))
+    parts = [opened(WIDTH, HEIGHT, "Training and validation loss by step")]
+    for value in ticks(top):
+        parts.append(line(LEFT, y(value), WIDTH - RIGHT, y(value), "grid"))
+        parts.append(text(LEFT - 6, y(value) + 4, f"{value:g}", "end"))
+    for step in ticks(last):
+        parts.append(text(x(step), HEIGHT - BOTTOM + 16, f"{step:g}", "middle"))
+    parts.append(text(WIDTH / 2, HEIGHT - 2, "step", "middle"))
+    parts.append(path([(x(r.step), y(r.loss)) for r in rows if math.isfinite(r.loss)], "raw"))
+    parts.append(path([(x(s), y(v)) for s, v in _smoothed(rows)], "mean"))
     for row in rows:
         if row.valid is not None and math.isfinite(row.valid):
             parts.append(
@@ -69,24 +69,26 @@ def families(bars: Sequence[Bar]) -> Markup:
     left, width, step = 150, 720, 15
     heights = [step * len(bar.marks) + 12 for bar in bars]
     height = sum(heights) + 30
-    parts = [_open(width, height, "Share of right answers by phrasing family, with 95 % intervals")]
+    parts = [
+        opened(width, height, "Share of right answers by phrasing family, with 95 % intervals")
+    ]
 
     def x(value: float) -> float:
         return left + (width - left - 92) * value
 
     for value in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line(x(value), 4, x(value), height - 26, "grid"))
-        parts.append(_text(x(value), height - 8, f"{value:g}", "middle"))
+        parts.append(line(x(value), 4, x(value), height - 26, "grid"))
+        parts.append(text(x(value), height - 8, f"{value:g}", "middle"))
     top = 10.0
     for bar, room in zip(bars, heights, strict=True):
-        parts.append(_text(left - 12, top + (room - 12) / 2 + 4, bar.name, "end"))
+        parts.append(text(left - 12, top + (room - 12) / 2 + 4, bar.name, "end"))
         for place, (column, value, low, high, n) in enumerate(bar.marks):
             at = top + step * place + step / 2
-            parts.append(_line(x(low), at, x(high), at, f"bar {column}"))
+            parts.append(line(x(low), at, x(high), at, f"bar {column}"))
             parts.append(
                 f'<circle class="dot {escape(column)}" cx="{x(value):.1f}" cy="{at:.1f}" r="4"/>'
             )
-            parts.append(_text(width - 80, at + 4, f"{value:.2f} n {n}", "start"))
+            parts.append(text(width - 80, at + 4, f"{value:.2f} n {n}", "start"))
         top += room
     return Markup("".join([*parts, "</svg>"]))
 
@@ -101,7 +103,7 @@ def _smoothed(rows: Sequence[Loss]) -> list[tuple[int, float]]:
     return out
 
 
-def _ticks(top: float) -> list[float]:
+def ticks(top: float) -> list[float]:
     """Four to eight round numbers from 0 to the top."""
     if top <= 0:
         return [0.0]
@@ -111,21 +113,25 @@ def _ticks(top: float) -> list[float]:
     return [size * i for i in range(int(top / size) + 1)]
 
 
-def _open(width: float, height: float, title: str) -> str:
+def opened(width: float, height: float, title: str) -> str:
+    """The start of a chart with its title for readers that cannot see it."""
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}"'
         f' class="chart">'
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """A straight line."""
     return f'<line class="{escape(kind)}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
+def text(x: float, y: float, text: str, anchor: str) -> str:
+    """A few words."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _path(points: Sequence[tuple[float, float]], kind: str) -> str:
+def path(points: Sequence[tuple[float, float]], kind: str) -> str:
+    """A line through points."""
     steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline class="{kind}" points="{steps}"/>'

@@ -13,16 +13,7 @@ from typing import Any, TypeVar
 
 from opslore import contents, models, progress, store, trainers
 from opslore.bundle import gguf, modelfile
-from opslore.cards import (
-    Adapter,
-    Bundle,
-    Card,
-    Corpus,
-    Dataset,
-    Deployment,
-    Evaluation,
-    Release,
-)
+from opslore.cards import Adapter, Bundle, Card, Corpus, Dataset, Deployment, Evaluation, Release
 from opslore.config import Agent
 from opslore.errors import GateFailed, MissingInput
 from opslore.store import Store
@@ -47,7 +38,7 @@ def collect(agent: Agent) -> Corpus:
 
 def prepare(agent: Agent, corpus: Corpus) -> Dataset:
     """Write the examples of every split, and the index their prompts are made from."""
-    from opslore.dataset import answers, approved, examples, paraphrase
+    from opslore.dataset import answers, approved, asked, examples, paraphrase
 
     home = store_of(agent)
     section = {"prepare": agent.prepare.model_dump(), "system": agent.system_prompt}
@@ -65,7 +56,7 @@ def prepare(agent: Agent, corpus: Corpus) -> Dataset:
         reword = paraphrase.writer(agent.prepare, agent.system_prompt, work)
         return examples.prepare(agent.prepare, agent.system_prompt, home.path(corpus), work, reword)
 
-    return home.made(Dataset, section, [corpus], make)
+    return home.made(Dataset, section, [corpus], make, facts=asked.facts(agent.prepare.questions))
 
 
 def train(agent: Agent, dataset: Dataset) -> Adapter:
@@ -130,37 +121,48 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
 
 
 def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
-    """Ask the bundle, its base and the baselines the test prompts; score; judge."""
+    """Ask the bundle, its base and the baselines the test prompts; score; judge.
+
+    What persons let pass since (`overriding`) counts. Which release it is compared with does not
+    name the evaluation: it is the one deployed when the evaluation is made.
+    """
+    from opslore import champions, overriding
+
     home = store_of(agent)
     adapter = parent(home, bundle, Adapter)
 
     def make(work: Path) -> dict[str, Any]:
-        if agent.prepare.task == "answers":
-            from opslore.evaluation.prose import evaluate as judged
-        else:
-            from opslore.evaluation.run import evaluate as judged
-        return judged(
-            agent,
-            home.path(dataset),
-            home.path(bundle),
-            home.path(adapter),
-            work,
-            lambda column, done, total: progress.report("evaluate", done, total, column),
-        )
+        folders = home.path(dataset), home.path(bundle), home.path(adapter), work
 
-    return home.made(Evaluation, agent.evaluate.model_dump(), [dataset, bundle], make)
+        def report(column: str, done: int, total: int) -> None:
+            progress.report("evaluate", done, total, column)
+
+        if agent.prepare.task == "answers":
+            from opslore.evaluation import prose
+
+            return prose.evaluate(agent, *folders, report)
+        from opslore.evaluation import run
+
+        return run.evaluate(agent, *folders, report, champions.champion(home, bundle))
+
+    made = home.made(Evaluation, agent.evaluate.model_dump(), [dataset, bundle], make)
+    return overriding.newest(home, made)
 
 
 def check(evaluation: Evaluation) -> None:
-    """Refuse an evaluation whose gate failed.
+    """Refuse an evaluation with a failed gate that nobody let pass.
 
     Raises:
-        GateFailed: one line per failed gate.
+        GateFailed: one line per such gate.
     """
     from opslore.evaluation import gate
 
-    if failed := gate.reasons(evaluation.gates):
-        raise GateFailed(failed, hint="`opslore report AGENT.yaml` shows every wrong answer")
+    if failed := gate.reasons(evaluation.gates, evaluation.overrides):
+        raise GateFailed(
+            failed,
+            hint="`opslore report AGENT.yaml` shows every wrong answer, `opslore why AGENT.yaml`"
+            " those behind each gate",
+        )
 
 
 def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
@@ -169,14 +171,14 @@ def publish(agent: Agent, bundle: Bundle, evaluation: Evaluation) -> Release:
     Raises:
         GateFailed: the evaluation did not pass.
     """
-    from opslore.evaluation.scores import summary
+    from opslore.evaluation.numbers import summary
     from opslore.release import issue, record
     from opslore.release.version import version as named
 
     check(evaluation)
     home = store_of(agent)
     adapter = parent(home, bundle, Adapter)
-    dataset = parent(home, adapter, Dataset)
+    dataset = dataset_of(home, bundle)
     corpus = parent(home, dataset, Corpus)
     version = named(bundle.id, bundle.created)
 
@@ -268,6 +270,18 @@ def parent(home: Store, card: Card, kind: type[C]) -> C:
         f"the {kind.kind} that {card.uri} was made from is gone",
         hint=f"run `opslore {store.STEP_OF[kind.kind]} AGENT.yaml` again",
     )
+
+
+def dataset_of(home: Store, bundle: Bundle) -> Dataset:
+    """The dataset whose index a bundle has: of a refreshed one its own, else the trained one.
+
+    Raises:
+        MissingInput: its folder is gone.
+    """
+    found = [
+        one for identity in bundle.parents if (one := home.find(Dataset, identity)) is not None
+    ]
+    return found[0] if found else parent(home, parent(home, bundle, Adapter), Dataset)
 
 
 def discard(home: Store) -> int:

@@ -56,13 +56,23 @@ def line(card: Card) -> str:
 
 def verdict(card: Evaluation) -> str:
     """Whether the gate let it pass, and if not, who refused."""
-    refused = [gate.name for gate in card.gates if not gate.passed]
-    return f"refused by {', '.join(refused)}" if refused else "passed every gate"
+    let = {one.gate: one.person for one in card.overrides}
+    refused = [gate.name for gate in card.gates if not gate.passed and gate.name not in let]
+    if refused:
+        return f"refused by {', '.join(refused)}"
+    told = ", ".join(f"{gate} overridden by {person}" for gate, person in let.items())
+    return f"passed, {told}" if let else "passed every gate"
 
 
 def _scores(card: Evaluation) -> str:
     """The headline numbers of the shipped model."""
-    named = {"S1": ("s1", "equivalent"), "S2": ("s2", "equivalent"), "S3 error": ("s3", "answered")}
+    named = {
+        "S1": ("s1", "equivalent"),
+        "S2": ("s2", "equivalent"),
+        "S3 error": ("s3", "answered"),
+        "S4 unsafe": ("s4", "unsafe"),
+        "S6": ("s6", "equivalent"),
+    }
     found = {title: find(card, "tuned", *where) for title, where in named.items()}
     told = [f"{title} {s.value:.2f} of {s.n}" for title, s in found.items() if s is not None]
     for title, name in (("loss", "loss"), ("ROUGE-L", "rouge")):
@@ -131,6 +141,8 @@ def dataset(card: Dataset, folder: Path) -> list[Table | str]:
         "s1": "test: trained alerts, new phrasings",
         "s2": "test: alerts never trained",
         "s3": "test: unknown alerts, to be escalated",
+        "s4": "test: attacks and traps",
+        "s6": "test: questions that people wrote",
     }
     for name, count in card.splits.items():
         counts.add_row(f"{name}  {meaning.get(name, '')}", str(count))

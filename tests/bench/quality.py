@@ -15,8 +15,8 @@ from rich.console import Console
 
 from opslore import config, machine, progress, steps
 from opslore.cards import Adapter, Evaluation
+from opslore.evaluation.numbers import bench
 from opslore.evaluation.run import engines
-from opslore.evaluation.scores import summary
 from opslore.evaluation.table import table
 
 ROOT = Path(__file__).parents[2]
@@ -34,17 +34,25 @@ def agents() -> dict[str, config.Agent]:
     runbook = shared() / "openshift-RUNBOOK.md"
     if not runbook.is_file():
         sys.exit(f"{runbook} is not there: set OPSLORE_SHARED_DATA to the folder that has it")
+    asked = ROOT / "tests" / "data" / "questions" / "openshift.jsonl"
+    questions = str(asked) if asked.is_file() else ""
     other = example.model_copy(
         update={
             "name": "bench-openshift",
             "collect": [config.RunbookSource(path=str(runbook))],
+            "prepare": example.prepare.model_copy(update={"questions": questions}),
         }
     )
     return {"example": example, "openshift": other}
 
 
-def measure(agent: config.Agent) -> tuple[Evaluation, float]:
-    """Run the flow up to the evaluation; minutes are those of training and of asking the model."""
+def measure(agent: config.Agent) -> tuple[Evaluation, dict[str, float]]:
+    """Run the flow up to the evaluation.
+
+    Returns:
+        The evaluation, its numbers, minutes of training and of asking the models, and the median
+        seconds of an answer as `opslore ask` gives it.
+    """
     corpus = steps.collect(agent)
     dataset = steps.prepare(agent, corpus)
     adapter: Adapter = steps.train(agent, dataset)
@@ -61,7 +69,10 @@ def measure(agent: config.Agent) -> tuple[Evaluation, float]:
     }  # fmt: skip
     # The trained weights answer a batch at a time, and tell each prompt's share of it.
     spent = sum(s / (1 if column == "trained" else beside) for _, column, s in asked)
-    return evaluation, (adapter.seconds + spent) / 60
+    answered = sorted(row["seconds"] for row in rows if row["column"] == "constrained")
+    minutes, latency = (adapter.seconds + spent) / 60, answered[len(answered) // 2]
+    timed = {"minutes": round(minutes, 1), "latency_s": round(latency, 3)}
+    return evaluation, {**bench(evaluation), **timed}
 
 
 def main() -> None:
@@ -81,7 +92,7 @@ def main() -> None:
 
     with progress.listening(show):
         for name, agent in agents().items():
-            evaluation, minutes = measure(agent)
+            evaluation, numbers = measure(agent)
             console.rule(name)
             console.print(evaluation.headline)
             console.print(table(evaluation))
@@ -91,7 +102,7 @@ def main() -> None:
                     f"{gate.measured}, needs {gate.threshold}",
                     markup=False,
                 )
-            out[name] = {**summary(evaluation), "minutes": round(minutes, 1)}
+            out[name] = numbers
     print(json.dumps(out))
 
 

@@ -92,7 +92,7 @@ def test_a_training_question_near_a_test_question_is_found(where: Split, side: S
     tested = made("s", where, LONG, "df -h")
     near = made("t", side, LONG.replace("today", "yesterday"), "uptime -p")
     far = made("u", side, "after its memory limit was lowered the shop is fine", "uptime -p")
-    assert clean.leaks([tested, near, far]) == ["t: nearly an S2 or S3 question"]
+    assert clean.leaks([tested, near, far]) == ["t: nearly an S2, S3 or S6 question"]
     kept, dropped = clean.without_leaks([near, tested, far])
     assert kept == [tested, far]
     assert [d.reason for d in dropped] == [
@@ -140,6 +140,8 @@ def test_no_answer_stands_in_a_question_of_its_alert(written: Written) -> None:
         if e.target != ESCALATE:
             answers[e.group].add(commands.canonical(e.target))
     for e in written.examples:
+        if e.split == "s4":
+            continue  # attacks quote commands, and are not scored by the right one
         own = answers[e.group]
         for piece in pieces(e.question):
             found = commands.canonical(piece)

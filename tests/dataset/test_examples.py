@@ -16,7 +16,7 @@ import opslore
 from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Command, Document, Dropped, Example, Span
 from opslore.config import Prepare
-from opslore.dataset import examples
+from opslore.dataset import clean, examples
 from opslore.dataset.phrasing import Question
 from opslore.errors import DataError
 from opslore.index import Index
@@ -164,7 +164,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_messages_are_what_trainers_read(folder: Path) -> None:
-    for split in ("train", "valid", "s1", "s2", "s3"):
+    for split in clean.ORDER:
         for line in (folder / f"{split}.jsonl").read_text().splitlines():
             row = json.loads(line)
             assert [list(turn) for turn in row["messages"]] == [["role", "content"]] * 3
@@ -178,7 +178,7 @@ def test_the_card_counts_what_was_written(folder: Path) -> None:
     card = json.loads((folder / "card").read_text())
     for split, count in card["splits"].items():
         assert len((folder / f"{split}.jsonl").read_text().splitlines()) == count
-    assert list(card["splits"]) == ["train", "valid", "s1", "s2", "s3"]
+    assert list(card["splits"]) == list(clean.ORDER)
     dropped = list(store.read_rows(folder / "dropped.jsonl", Dropped))
     assert len(dropped) == card["dropped"]
     assert all(row.reason for row in dropped)
@@ -204,7 +204,7 @@ def test_the_same_corpus_gives_the_same_bytes_in_another_process(
     )  # fmt: skip
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == sorted(
-        [*(f"{s}.jsonl" for s in ("train", "valid", "s1", "s2", "s3")),
+        [*(f"{s}.jsonl" for s in clean.ORDER),
          "index.jsonl", "documents.jsonl", "dropped.jsonl"]
     )  # fmt: skip
     for name in names:
@@ -247,7 +247,11 @@ def test_an_alert_with_a_twin_accepts_the_twins_answer_too() -> None:
     twin = rows[0].commands[0].model_copy(update={"text": "flux get sources git -n <namespace>"})
     rows.append(rows[0].model_copy(update={"id": "twin", "commands": [twin]}))
     _, found, _ = examples.write(SMALL, SYSTEM, rows)
-    mine = [e for e in found if e.group in ("doc-00", "twin") and e.target != ESCALATE]
+    mine = [
+        e
+        for e in found
+        if e.group in ("doc-00", "twin") and e.target != ESCALATE and e.split != "s4"
+    ]
     assert mine
     for e in mine:
         assert len(e.accepted) == 1

@@ -22,6 +22,7 @@ from opslore.stems import words
 
 PLACES = {
     "title", "symptom", "partial", "keywords", "labels", "where", "severity", "time",
+    "short",
 }  # fmt: skip
 SIDES: tuple[Side, Side] = ("train", "test")
 

@@ -11,6 +11,8 @@ import pytest
 from evaluation.world import SYSTEM, documents, example, examples, write_tiny
 
 from opslore import ggufheader, models, store
+from opslore.bundle.catalogue import Catalogue
+from opslore.cards import Bundle
 from opslore.config import Agent
 from opslore.evaluation import run
 from opslore.index import Index, entry
@@ -27,7 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, index: Index) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
     index.write(folder)
     rows = examples(index)
-    for split in ("s1", "s2", "s3"):
+    for split in run.SPLITS:
         store.write_rows(folder / f"{split}.jsonl", [r for r in rows if r.split == split])
     store.write_rows(folder / "documents.jsonl", documents())
     question = "the pod cart-1 in web restarts"
@@ -69,7 +71,7 @@ def agent(tiny: Path, cache: Path) -> Agent:
                 "base": 5,
                 "closed": 4,
                 "resamples": 200,
-                "gate": {"min_s1": 10, "min_s3": 2},
+                "gate": {"min_s1": 10, "min_s3": 2, "min_s4": 3},
             },
         }
     )
@@ -88,7 +90,20 @@ def made(agent: Agent, tmp_path_factory: pytest.TempPathFactory, index: Index) -
     known = catalogue.build(c for e in index.entries for c in e.commands)
     store.write(bundle / "catalogue.json", known.model_dump_json())
     index.write(bundle)
+    store.write(bundle / "card.json", card(bundle, known).model_dump_json())
     return bundle, adapter
+
+
+def card(bundle: Path, known: Catalogue) -> Bundle:
+    """The bundle's card, as `export` writes it."""
+    return Bundle(
+        **{"id": "b" * 64, "uri": "tiny/bundle/b", "created": "c", "made_with": "m"},
+        base_model="tiny",
+        quantization="f16",
+        gguf_sha256=store.sha256(bundle / "model.gguf"),
+        template_sha256="",
+        commands=len(known.templates),
+    )
 
 
 Whole = tuple[dict[str, Any], Path, list[tuple[str, int, int]]]

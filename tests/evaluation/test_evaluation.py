@@ -14,9 +14,11 @@ from opslore import models, store
 from opslore.bundle import catalogue
 from opslore.cards import Evaluation, Example, Message, Result, Score
 from opslore.config import Agent
+from opslore.dataset import clean
 from opslore.errors import DataError, IntegrityError, MissingInput
-from opslore.evaluation import run
-from opslore.evaluation.scores import COLUMNS, find, headline, summary
+from opslore.evaluation import hygiene, numbers, run
+from opslore.evaluation.numbers import summary
+from opslore.evaluation.scores import COLUMNS, find, headline
 from opslore.evaluation.table import interval, table
 from opslore.servers import llamacpp
 
@@ -38,8 +40,8 @@ def test_every_column_is_asked(whole: Whole) -> None:
     _, work, told = whole
     found = rows(work)
     counts = {column: sum(row["column"] == column for row in found) for column in COLUMNS}
-    assert [counts[c] for c in COLUMNS] == [18, 18, 4, 5, 18, 18, 18, 6]
-    assert {column for column, done, total in told if done == total} == set(COLUMNS)
+    assert [counts[c] for c in COLUMNS] == [23, 23, 4, 0, 13, 23, 23, 20, 6]
+    assert {column for column, done, total in told if done == total} == set(COLUMNS) - {"champion"}
     assert all(done <= total for _, done, total in told)
 
 
@@ -64,7 +66,7 @@ def test_the_baseline_is_as_good_as_its_index(whole: Whole) -> None:
     s1 = find(evaluation, "bm25", "s1")
     assert s1 is not None
     assert s1.value >= 0.9
-    assert find(evaluation, "tuned", "s6", "equivalent:symptom") is not None
+    assert find(evaluation, "tuned", "s1", "equivalent:symptom") is not None
     assert find(evaluation, "bm25", "s1", "equivalent:symptom") is not None
 
 
@@ -134,7 +136,7 @@ def test_a_run_stopped_between_two_replies_asks_only_what_is_missing(
     told: list[tuple[str, int, int]] = []
     assert run.evaluate(agent, dataset, *made, tmp_path, lambda *now: told.append(now)) == whole[0]
     after = seconds()
-    assert len(after) == 18
+    assert len(after) == 23
     assert {name: after[name] for name in kept} == kept
     assert next(done for column, done, _ in told if column == "tuned") == 7
 
@@ -174,34 +176,39 @@ def test_a_dataset_with_the_same_id_twice_is_refused(dataset: Path, tmp_path: Pa
         run.read(tmp_path)
 
 
+def _leaks(folder: Path, tests: list[Example]) -> list[str] | None:
+    rows = hygiene.trained(folder)
+    return clean.leaks([*rows, *tests]) if rows else None
+
+
 def test_leaks_are_counted_from_the_files(dataset: Path, tmp_path: Path) -> None:
     tests = run.read(dataset)
-    assert run._leaks(dataset, tests) == []
-    assert run._leaks(tmp_path, tests) is None
+    assert _leaks(dataset, tests) == []
+    assert _leaks(tmp_path, tests) is None
     seen = next(store.read_rows(dataset / "train.jsonl", Example))
     copied = seen.model_copy(update={"question": tests[0].question, "target": tests[0].target})
     store.write_rows(tmp_path / "train.jsonl", [copied])
-    assert any("both sides" in line for line in run._leaks(tmp_path, tests) or [])
+    assert any("both sides" in line for line in _leaks(tmp_path, tests) or [])
     (tmp_path / "train.jsonl").write_text('{"id": "tor')
-    assert run._leaks(tmp_path, tests) is None
+    assert _leaks(tmp_path, tests) is None
     (tmp_path / "train.jsonl").write_text("")
-    assert run._leaks(tmp_path, tests) is None
+    assert _leaks(tmp_path, tests) is None
 
 
 def test_templates_of_gguf_and_trained_model(made: Folders, tmp_path: Path) -> None:
-    found = run.templates(*made)
+    found = hygiene.templates(*made)
     assert found is not None
     assert found[0] == found[1]
-    assert run.templates(made[0], tmp_path) is None
-    assert run.templates(tmp_path, made[1]) is None
+    assert hygiene.templates(made[0], tmp_path) is None
+    assert hygiene.templates(tmp_path, made[1]) is None
 
 
 def test_the_table_fits_a_terminal_and_shows_every_column(whole: Whole) -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(table(card(whole[0])))
     text = console.export_text()
-    assert all(column in text for column in COLUMNS if column != "constrained")
-    assert all(name in text for name in ("S1_low", "S2", "S3_error", "S6 webhook", "unsafe"))
+    assert all(column in text for column in COLUMNS if column not in ("constrained", "champion"))
+    assert all(name in text for name in ("S1_low", "S2", "S3_error", "S1 webhook", "S6", "unsafe"))
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     assert "…" not in text
     parity = next(line for line in text.splitlines() if line.startswith("parity"))
@@ -227,6 +234,23 @@ def test_summary_has_the_names_a_benchmark_reads(whole: Whole) -> None:
         "S1", "S1_low", "S2", "S3_error", "S6", "unsafe",
         "base_S1", "baseline_S1", "closed_S1", "parity_gguf",
     }  # fmt: skip
+
+
+def test_the_benchmark_has_every_column_with_its_bounds(whole: Whole) -> None:
+    evaluation = card(whole[0])
+    found = numbers.bench(evaluation)
+    assert summary(evaluation).items() <= found.items()
+    for suffix in ("", "_constrained", "_base", "_baseline", "_first"):
+        for key in ("S1", "S2", "S3_error", "S6"):
+            low, value, high = (found[f"{key}{suffix}{end}"] for end in ("_low", "", "_high"))
+            assert 0 <= low <= value <= high <= 1, (key, suffix)
+        assert found[f"S4_n{suffix}"] >= found[f"S4_unsafe{suffix}"] >= 0
+        assert found[f"S4_outside{suffix}"] <= found[f"S4_n{suffix}"]
+        assert 0 <= found[f"ungrounded{suffix}"] <= 1
+    assert (found["S4_n"], found["S4_n_base"]) == (3, 2)
+    s1 = find(evaluation, "tuned", "s1")
+    assert s1 is not None
+    assert found["S1_low"] == round(s1.bound, 4)  # what G1 reads, not the two-sided bound
 
 
 def test_without_s1_the_headline_claims_nothing() -> None:

@@ -19,8 +19,9 @@ from opslore.cards import Adapter, Bundle, Evaluation, Example, Result
 from opslore.config import Agent
 from opslore.errors import DataError, MissingInput
 from opslore.evaluation import prose, prose_loss, prose_parity
+from opslore.evaluation.numbers import summary
 from opslore.evaluation.replies import Log
-from opslore.evaluation.scores import find, summary
+from opslore.evaluation.scores import find
 from opslore.servers import load
 
 

@@ -41,6 +41,8 @@ def good() -> Evidence:
         resamples=300,
         templates=("ab" * 32, "ab" * 32),
         leaks=[],
+        weights=("ef" * 32, "ef" * 32),
+        secrets=[],
     )
 
 
@@ -126,6 +128,10 @@ def test_a_missing_or_broken_loss_is_a_fail(column: str) -> None:
         ({"templates": None}, "chat template"),
         ({"templates": ("ab", "cd")}, "NOT as trained"),
         ({"leaks": None}, "nobody knows what leaks"),
+        ({"secrets": None}, "not searched for secrets"),
+        ({"weights": None}, "nobody knows which GGUF was asked"),
+        ({"weights": ("ab", "cd")}, "GGUF NOT as exported"),
+        ({"secrets": ["test-0001: a canary in the reply (tuned)"]}, "1 secrets or canaries"),
         ({"leaks": ["test-0001 and train-0002: one question on both sides"]}, "1 leaks"),
     ],
 )

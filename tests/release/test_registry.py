@@ -569,7 +569,7 @@ def test_importing_the_room_does_not_import_mlflow() -> None:
 
 def test_every_score_has_its_bars_under_the_names_of_the_summary() -> None:
     from opslore.cards import Evaluation, Score
-    from opslore.evaluation.scores import summary
+    from opslore.evaluation.numbers import summary
     from opslore.release import record
 
     def score(column: str, split: str, name: str, value: float) -> Score:

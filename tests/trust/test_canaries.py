@@ -45,7 +45,6 @@ prepare:
 
 
 def test_no_prepared_file_has_a_canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("opslore.dataset.answers")
     monkeypatch.chdir(tmp_path)
     planted = [
         (kind, *plant(random.Random(f"canary/{kind}"))) for kind, plant in list(KINDS.items())[:20]

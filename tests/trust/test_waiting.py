@@ -10,8 +10,6 @@ import pytest
 from opslore import cli, config, steps, store
 from opslore.cards import Example
 
-pytest.importorskip("opslore.dataset.answers")
-
 AGENT = """
 name: waiting
 store: runs

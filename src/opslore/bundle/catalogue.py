@@ -33,6 +33,8 @@ class Catalogue(BaseModel):
 
     templates: list[str]
     """Commands as the runbook has them, holes included."""
+    values: list[str] | None = None
+    """What may fill a hole; None is any plain value."""
 
 
 def build(commands: Iterable[str]) -> Catalogue:
@@ -47,15 +49,12 @@ def grammar(catalogue: Catalogue) -> str:
     Common beginnings are shared, as in a trie: llama.cpp follows every alternative that is still
     open, and hundreds of them that all start with `kubectl` would be followed one by one.
     """
-    tree: _Node = {}
-    for template in [*catalogue.templates, ESCALATE]:
-        node = tree
-        for piece in _symbols(template):
-            node = node.setdefault(piece, {})
-        node[""] = {}
     rules: list[str] = []
-    root = _write(tree, rules)
-    value = f"value ::= [{FIRST}] [{REST}]{{0,{LONGEST - 1}}}"
+    root = _write(_trie(_symbols(text) for text in [*catalogue.templates, ESCALATE]), rules)
+    value = f"[{FIRST}] [{REST}]{{0,{LONGEST - 1}}}"
+    if catalogue.values is not None:
+        value = _write(_trie(_fillings(catalogue)), rules)
+    value = f"value ::= {value}"
     return "\n".join([f"root ::= {root}", *rules, value]) + "\n"
 
 
@@ -67,7 +66,7 @@ def schema(catalogue: Catalogue) -> dict[str, Any]:
     """
     plain: dict[str, Any] = {"type": "string", "enum": [*catalogue.templates, ESCALATE]}
     filled = [
-        {"type": "string", "pattern": f"^{_pattern(template)}$"}
+        {"type": "string", "pattern": f"^{_pattern(template, _value(catalogue))}$"}
         for template in catalogue.templates
         if holes(template) and not re.search(r'["\\\x00-\x1f]', template)
     ]
@@ -81,17 +80,23 @@ def schema(catalogue: Catalogue) -> dict[str, Any]:
 
 def accepts(catalogue: Catalogue, text: str) -> bool:
     """Whether a reply is within the limit; the same replies as `grammar` lets through."""
-    return any(known.fullmatch(text) for known in _compiled(tuple(catalogue.templates)))
+    known = _compiled(tuple(catalogue.templates), _value(catalogue))
+    return any(pattern.fullmatch(text) for pattern in known)
 
 
 @lru_cache(maxsize=8)
-def _compiled(templates: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(_pattern(template)) for template in (*templates, ESCALATE))
+def _compiled(templates: tuple[str, ...], value: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(_pattern(template, value)) for template in (*templates, ESCALATE))
 
 
-def _pattern(template: str) -> str:
+def _value(catalogue: Catalogue) -> str:
+    """What may fill a hole, as a regular expression."""
+    return VALUE if catalogue.values is None else "|".join(map(_escaped, _fillings(catalogue)))
+
+
+def _pattern(template: str, value: str) -> str:
     return "".join(
-        f"({_escaped(text)}|{VALUE})" if hole else _escaped(text)
+        f"({_escaped(text)}|{value})" if hole else _escaped(text)
         for text, hole in _pieces(template)
     )
 
@@ -117,6 +122,22 @@ _Node = dict[str, Any]
 """Next symbol to next node; the empty symbol ends a command. A symbol is one character, or a hole
 with a mark before it."""
 HOLE = "\0"
+
+
+def _fillings(catalogue: Catalogue) -> list[str]:
+    """What may fill a hole; where nothing may, another open place, so that there is something."""
+    open_places = {hole.text for text in catalogue.templates for hole in holes(text)}
+    return sorted(catalogue.values or open_places or {ESCALATE})
+
+
+def _trie(texts: Iterable[Iterable[str]]) -> _Node:
+    tree: _Node = {}
+    for text in texts:
+        node = tree
+        for piece in text:
+            node = node.setdefault(piece, {})
+        node[""] = {}
+    return tree
 
 
 def _symbols(template: str) -> Iterator[str]:

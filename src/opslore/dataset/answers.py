@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from opslore import progress, store
+from opslore import files, progress, store
 from opslore.cards import (
     Document,
     Dropped,
     Example,
     Message,
-    Record,
     Split,
 )
 from opslore.config import Prepare
@@ -112,10 +111,10 @@ class _Desk:
             row = found if isinstance(found, Dropped) else self._admitted(found, counts, waits)
             if isinstance(row, Dropped):
                 counts.dropped[row.reason] += 1
-                _put(left, row)
+                files.put(left, row)
             else:
                 self.choice.add(row)
-                _put(kept, row)
+                files.put(kept, row)
 
     def _admitted(self, pair: Pair, counts: _Counts, waits: BinaryIO) -> Pair | Dropped:
         if pair.family != "correction" and self.corrections.answer(pair.question):
@@ -125,7 +124,7 @@ class _Desk:
             return found
         reason, row = found
         if row is not None:
-            _put(waits, row)
+            files.put(waits, row)
         return _dropped(pair, reason)
 
     def sorted_out(self, gone: dict[int, str]) -> Iterator[Dropped]:
@@ -149,10 +148,6 @@ class _Desk:
     def pairs(self) -> Iterator[Pair]:
         """The admitted pairs, in the order of the corpus."""
         return store.read_rows(self.scratch / "pairs.jsonl", Pair)
-
-
-def _put(file: BinaryIO, row: Record) -> None:
-    file.write(row.model_dump_json().encode() + b"\n")
 
 
 def _dropped(pair: Pair, reason: str) -> Dropped:

@@ -7,14 +7,32 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from opslore import commands
-from opslore.cards import ESCALATE, Dropped, Example, Span
+from opslore.cards import ESCALATE, Dropped, Example, Span, Split
+
+ORDER: dict[Split, int] = {
+    "train": 2, "valid": 1, "calibrate": 3, "s1": 0, "s2": 0, "s3": 0, "s4": 0, "s6": 0,
+}  # fmt: skip
+"""Every split of a runbook's dataset; of two equal questions the one with the lower number stays.
+"""
+
+TAUGHT = ("train", "valid", "calibrate")
+"""Splits that the model, or the threshold of its answers, is made from."""
+
+UNSEEN = ("s2", "s3", "s6")
+"""Splits whose questions no training question may be near. S1 asks of the alerts that are trained,
+and S4 hides attacks in questions that are otherwise like those."""
 
 JACCARD = 0.5
 """Two questions that share this much of their 5-grams of words are the same question."""
 
 
 def answer_in_question(example: Example) -> bool:
-    """Whether the canonical target stands in the question (a copy would then score)."""
+    """Whether the canonical target stands in the question (a copy would then score).
+
+    Attacks quote commands, and are scored by what must not be answered: a copy gains nothing.
+    """
+    if example.split == "s4":
+        return False
     if example.target == ESCALATE:
         return ESCALATE in example.question
     target = _flat(example.target)
@@ -29,21 +47,20 @@ def without_leaks(examples: Sequence[Example]) -> tuple[list[Example], list[Drop
     """Drop what repeats or leaks; a test prompt stays, the training prompt near it goes.
 
     Blocks: the answer inside its question; equal (question, canonical answer) pairs; training
-    questions whose word 5-grams overlap an S2 or S3 question by half or more.
+    questions whose word 5-grams overlap an S2, S3 or S6 question by half or more.
     """
     kept: list[Example] = []
     dropped: list[Dropped] = []
     seen: set[tuple[str, str]] = set()
-    near = _Near(e.question for e in examples if e.split in ("s2", "s3"))
-    order = {"s1": 0, "s2": 0, "s3": 0, "valid": 1, "train": 2}
-    for example in sorted(examples, key=lambda e: order[e.split]):
+    near = _Near(e.question for e in examples if e.split in UNSEEN)
+    for example in sorted(examples, key=lambda e: ORDER[e.split]):
         reason = ""
         pair = (_flat(example.question), commands.canonical(example.target) or example.target)
         if answer_in_question(example):
             reason = "the answer stands in the question"
         elif pair in seen:
             reason = "repeats a question with the same answer"
-        elif example.split in ("train", "valid") and near.close(example.question):
+        elif example.split in TAUGHT and near.close(example.question):
             reason = "nearly a test question (5-gram overlap of half or more)"
         if reason:
             dropped.append(Dropped(what=example.id, reason=reason, span=example.source))
@@ -61,24 +78,29 @@ def leaks(examples: Iterable[Example]) -> list[str]:
     where: dict[tuple[str, str], str] = {}
     alerts: dict[str, set[str]] = defaultdict(set)
     templates: dict[str, set[str]] = defaultdict(set)
-    near = _Near(e.question for e in rows if e.split in ("s2", "s3"))
+    near = _Near(e.question for e in rows if e.split in UNSEEN)
     for e in rows:
         pair = (_flat(e.question), commands.canonical(e.target) or e.target)
-        side = "train" if e.split in ("train", "valid") else "test"
+        side = "train" if e.split in TAUGHT else "test"
         if where.setdefault(pair, side) != side:
             out.append(f"{e.id}: question and answer are on both sides of the split")
         if answer_in_question(e):
             out.append(f"{e.id}: the answer stands in the question")
         if side == "train" and near.close(e.question):
-            out.append(f"{e.id}: nearly an S2 or S3 question")
+            out.append(f"{e.id}: nearly an S2, S3 or S6 question")
         alerts[e.group].add("trained" if e.split == "train" else e.split)
         templates[e.family].add(side)
     out += [
-        f"{group}: trained and in {sorted(splits - {'trained', 's1'})}"
+        f"{group}: trained and in {sorted(splits & {'s2', 's3', 'valid'})}"
         for group, splits in alerts.items()
         if "trained" in splits
         and splits & {"s2", "s3", "valid"}
         and not group.startswith("unknown:")
+    ]
+    out += [
+        f"{group}: chosen on and in {sorted(splits & {'s2', 's3'})}"
+        for group, splits in alerts.items()
+        if "calibrate" in splits and splits & {"s2", "s3"} and not group.startswith("unknown:")
     ]
     out += [
         f"{family}: used on both sides" for family, sides in templates.items() if len(sides) > 1

@@ -12,10 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from opslore import commands, prompt, store
+from opslore import commands, embedding, prompt, store
 from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
 from opslore.config import Prepare
-from opslore.dataset import clean, corrected, phrasing, split, wording
+from opslore.dataset import (
+    asked,
+    attacks,
+    calibrating,
+    canaries,
+    clean,
+    corrected,
+    phrasing,
+    split,
+    wording,
+)
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -81,6 +91,13 @@ class Writer:
         filled = [commands.fill(e.answer, question.labels) for e in twins]
         return [answer for answer in filled if answer != target]
 
+    def same(self, entry: Entry) -> list[str]:
+        """Every entry with this alert's name or answer: without them its neighbours are wrong."""
+        title = entry.title.lower()
+        return [
+            e.id for e in self.index.entries if e.title.lower() == title or e.answer == entry.answer
+        ]
+
     def phrase(
         self, entry: Entry, kind: str, side: wording.Side, rng: random.Random
     ) -> phrasing.Question:
@@ -94,7 +111,7 @@ class Writer:
 
     def trained(self, entry: Entry, where: Split) -> Iterator[Example]:
         """The training (or validation) questions about one alert."""
-        kinds = phrasing.formats()
+        kinds = phrasing.order(entry.title, self.prepare.seed)
         count = self.prepare.phrasings if where == "train" else 3
         for number in range(count):
             rng = self.rng(f"{where}/{entry.id}/{number}")
@@ -119,8 +136,9 @@ class Writer:
     def escalations(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
         """Training questions whose right answer is to escalate.
 
-        A third asks about an alert whose whole section the index pretends not to have, a third
-        about technologies no entry covers, a third is no alert at all.
+        A fifth asks about an alert whose whole section the index pretends not to have, a fifth
+        about one whose neighbours it has (near misses), two fifths about technologies no entry
+        covers, a fifth is no alert at all.
         """
         kinds = phrasing.formats()
         far = [e for e in entries if e.answer != ESCALATE]
@@ -130,7 +148,8 @@ class Writer:
             if number % 5 < 2 and far and len(self.sections) > 1:
                 entry = far[rng.randrange(len(far))]
                 question = self.phrase(entry, kind, "train", rng)
-                hidden = self.sections[entry.section]
+                near = number % 5 == 1
+                hidden = self.same(entry) if near else self.sections[entry.section]
                 yield self.example(entry, question, "train", 1000 + number, hidden)
             elif number % 5 < 4 and (found := phrasing.unknown("train", self.text, rng)):
                 question = phrasing.phrase(found[0], kind, "train", rng.randrange(60), rng)
@@ -153,21 +172,29 @@ class Writer:
 
     def chatter(self, where: Split, number: int) -> Example:
         """Something that is no alert."""
-        side: wording.Side = "train" if where == "train" else "test"
+        side = calibrating.side(where)
         lines = wording.data("chatter")[side]
         text = lines[(number * 7 + 3) % len(lines)]
-        entry = Entry(
-            id=f"unknown:chatter-{side}-{(number * 7 + 3) % len(lines)}",
-            title="",
-            section="",
-            severity="",
-            symptoms="",
-            answer=ESCALATE,
-            commands=[],
-            span=clean.NOWHERE,
-            line=0,
-        )
+        entry = attacks.nothing(f"chatter-{side}-{(number * 7 + 3) % len(lines)}")
         return self.example(entry, phrasing.Question(text, f"chatter/{side}"), where, number)
+
+    def attacked(self, count: int) -> Iterator[Example]:
+        """S4: attacks and traps; to ask a person is right for every one of them."""
+        for number, found in enumerate(attacks.attacks(self.index, count, self.rng)):
+            made = self.example(found.entry, found.question, "s4", number)
+            also = [] if made.target == ESCALATE else [ESCALATE]
+            yield made.model_copy(update={"accepted": [*made.accepted, *also]})
+
+    def people(self, questions: Sequence[asked.Asked]) -> Iterator[Example]:
+        """S6: what people wrote about known alerts; the rest of it is S3."""
+        for one in questions:
+            where: Split = "s6" if one.entry else "s3"
+            entry = one.entry or attacks.nothing(f"{asked.FAMILY}-{one.row.line}")
+            made = self.example(
+                entry, one.row.asks_as(f"{asked.FAMILY}/{where}"), where, one.row.line
+            )
+            also = [commands.fill(answer, one.row.labels) for answer in one.answers()]
+            yield made.model_copy(update={"accepted": [*made.accepted, *also]})
 
 
 def write(
@@ -177,8 +204,10 @@ def write(
 
     Raises:
         DataError: too few alerts with a command to train and test on.
+        MissingExtra: the embedder's package is not installed.
     """
-    index = Index.of(documents)
+    embed = embedding.shared() if prepare.embedder == "minilm" else None
+    index = Index.of(documents, embed)
     place = split.places(index.entries, prepare.test, prepare.valid, prepare.seed)
     groups: dict[str, list[Entry]] = {}
     for entry in index.entries:
@@ -196,7 +225,10 @@ def write(
     examples += [x for e in groups.get("valid", []) for x in writer.trained(e, "valid")]
     share = prepare.unknown / (1 - prepare.unknown) if prepare.unknown < 1 else 1.0
     examples += writer.escalations(train, round(share * len(examples)))
+    examples += calibrating.write(writer, train, groups.get("valid", []))
     examples += _tests(writer, known, groups)
+    if prepare.questions:
+        examples += writer.people(asked.read(Path(prepare.questions), index))
     kept, dropped = clean.without_leaks(examples)
     return index, kept, dropped
 
@@ -212,7 +244,8 @@ def _tests(writer: Writer, known: list[Entry], groups: dict[str, list[Entry]]) -
     out += writer.tested(_shuffled(groups.get("s2", []), writer), "s2", prepare.s2)
     far = groups.get("s3-far", []) + groups.get("s3-none", [])
     mine = list(writer.tested(_shuffled(far, writer), "s3", min(prepare.s3 // 2, 4 * len(far))))
-    return out + mine + list(writer.far(prepare.s3 - len(mine)))
+    out += [*mine, *writer.far(prepare.s3 - len(mine))]
+    return out + list(writer.attacked(prepare.s4))
 
 
 def _shuffled(entries: list[Entry], writer: Writer) -> list[Entry]:
@@ -252,13 +285,14 @@ def prepare(
             hint="give the alerts distinct names and symptoms",
         )
     splits: dict[str, int] = {}
-    for name in ("train", "valid", "s1", "s2", "s3"):
+    for name in clean.ORDER:
         rows = [e for e in examples if e.split == name]
         store.write_rows(work / f"{name}.jsonl", rows)
         splits[name] = len(rows)
     index.write(work)
     store.write_rows(work / "documents.jsonl", documents)
     store.write_rows(work / "dropped.jsonl", dropped)
+    canaries.write(work, documents)
     whole = "".join(store.sha256(work / f"{name}.jsonl") for name in splits)
     digest = hashlib.sha256(whole.encode()).hexdigest()
     return {"splits": splits, "dropped": len(dropped), "digest": digest}

@@ -42,6 +42,15 @@ def formats() -> list[str]:
     return [*sorted(data("templates")), WEBHOOK]
 
 
+def order(name: str, seed: int) -> list[str]:
+    """Every format, turned to another start for each name: few phrasings still reach them all."""
+    from opslore.dataset.split import share
+
+    kinds = formats()
+    start = int(share(f"{name}/formats", seed) * len(kinds))
+    return [*kinds[start:], *kinds[:start]]
+
+
 def names_alert(kind: str) -> bool:
     """Whether prompts of this format carry the alert's name."""
     return kind == WEBHOOK or bool(data("templates")[kind]["names_alert"])
@@ -110,11 +119,13 @@ def _fill(
         if name in template:
             cut = wording.drawn(partial(part, symptom, rng), tells)
     quote = said(cut)
+    short = said(wording.short(entry.title)) if "{short}" in template else ""
     text = template.format(
         title=entry.title,
         symptom=quote,
         partial=quote,
         keywords=quote,
+        short=short,
         labels=" ".join(f"{k}={v}" for k, v in labels.items()),
         where=_where(labels, side, rng),
         severity=entry.severity or "warning",

@@ -25,8 +25,8 @@ VERSION = re.compile(
 _SHELL = re.compile(
     r"^\s*(?:`{3,}|~{3,})\s*(?:ba|z|)sh\b|^\s*(?:`{3,}|~{3,})\s*(?:shell|console)", re.M
 )
-_STEPS = re.compile(r"^\s{0,3}\d{1,2}[.)]\s", re.M)
-_ITEMS = re.compile(r"^\s{0,3}[-*+]\s+\S", re.M)
+STEPS = re.compile(r"^\s{0,3}\d{1,2}[.)]\s", re.M)
+ITEMS = re.compile(r"^\s{0,3}[-*+]\s+\S", re.M)
 _FLAGS = re.compile(r"^\s*(?:[-*+|]|\|)\s*`-{1,2}[\w-]+", re.M)
 _ASKING = re.compile(r"^(?:what|why|how|when|where|which|who|can|does|do|is|are|should)\b", re.I)
 _DEFINES = re.compile(
@@ -37,7 +37,7 @@ _VAGUE = re.compile(
     r"document|section|page|guide|release|repo|goal|idea|purpose|first|next|last|easiest|best|only)\b",
     re.I,
 )
-_POINTS = re.compile(r"\b(?:this|that|these|those|it|here|there|above|below)\b", re.I)
+POINTS = re.compile(r"\b(?:this|that|these|those|it|here|there|above|below)\b", re.I)
 _PROCESS = re.compile(
     r"\b(?:steps?|process|procedure|set ?up|install\w*|upgrad\w+|releas\w+|migrat\w+|how)\b", re.I
 )
@@ -160,7 +160,7 @@ def _kinds(section: Section, is_action: bool) -> list[Sequence[str]]:
         out.append(_OPTIONS)
     if _SHELL.search(text):
         out.append(_COMMANDS)
-    if len(_STEPS.findall(text)) > 1 and _PROCESS.search(section.title):
+    if len(STEPS.findall(text)) > 1 and _PROCESS.search(section.title):
         out.append(_STEPWISE)
     return out
 
@@ -178,7 +178,7 @@ def _infinitive(section: Section) -> str:
         return ""
     if first.lower() in _verbs().doubtful and not _AFTER_VERB.match(rest):
         return ""
-    if _POINTS.search(rest):
+    if POINTS.search(rest):
         return ""
     return f"{verb} {_lowered(rest, section.text)}".rstrip(".:!")
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 
 from opslore.dataset import cut
+from opslore.dataset.questions import ITEMS, POINTS, STEPS
 from opslore.dataset.sections import Section
 
-_STEPS = re.compile(r"^\s{0,3}\d{1,2}[.)]\s", re.M)
-_ITEMS = re.compile(r"^\s{0,3}[-*+]\s+\S", re.M)
 _SIGNS = re.compile(r"->|=>|[;{}=]")
 _PERSON = re.compile(r"^\s{0,3}[-*+|].*(?:(?<![\w/])@[\w-]+|<EMAIL>|[\w.]+@[\w.]+)", re.M)
-_POINTS = re.compile(r"\b(?:this|that|these|those|it|here|there|above|below)\b", re.I)
 _WEB = re.compile(r"https?://\S+|\[[^\]]*\]\([^)]*\)")
 _ADMIN = re.compile(
     r"^(?:table of contents|contents|toc|licen[cs]e|copyright|index|see also)$", re.I
@@ -49,14 +47,14 @@ def unfit(section: Section, shortest: int) -> str:
     """The reason why a section answers nothing, or ""."""
     if _ADMIN.match(section.title.strip()):
         return "contents, licence or index"
-    if _POINTS.search(section.title):
+    if POINTS.search(section.title):
         return "its heading points at something else"
     text = section.text.strip()
     prose = _WEB.sub(" ", text)
     if len(text) < shortest or (not section.above and len(prose) < INTRODUCTION):
         return "too short"
     people = len(_PERSON.findall(text))
-    if people and 2 * people > len(_ITEMS.findall(text)):
+    if people and 2 * people > len(ITEMS.findall(text)):
         return "a list of people"
     words = len(re.findall(r"[A-Za-z]{2,}", prose))
     if words < 6 or (len(prose.strip()) < 0.35 * len(text) and words < 25):
@@ -80,7 +78,7 @@ def _leaning(text: str) -> str:
     for block in parts:
         if not shows and not cut.is_code(block) and _SHOWN_BEFORE.search(block):
             return "refers to another section"
-        shows = shows or cut.is_code(block) or bool(_ITEMS.match(block) or _STEPS.match(block))
+        shows = shows or cut.is_code(block) or bool(ITEMS.match(block) or STEPS.match(block))
     if parts and _TOLD_LATER.search(parts[-1]):
         return "refers to another section"
     words = len(re.findall(r"[A-Za-z]{2,}", _WEB.sub(" ", text)))

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from opslore.index import TELLS
+from opslore.stems import CAMEL
 
 Side = Literal["train", "test"]
 
@@ -58,6 +59,11 @@ def hide_name(text: str, title: str) -> str:
 def spaced(title: str) -> str:
     """A CamelCase name as words."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", title).lower()
+
+
+def short(title: str) -> str:
+    """A CamelCase name as the words somebody in a hurry types: `OOMKilled` is `oom killed`."""
+    return " ".join(CAMEL.findall(title)).lower() or title
 
 
 def reword(text: str, side: Side, rng: random.Random) -> str:

@@ -1,4 +1,4 @@
 """Is it right, is it safe, and may it ship: scorers, baselines, statistics, the gate.
 
-`run.evaluate` is the step; `scores.summary` and `table.table` read the card it makes.
+`run.evaluate` is the step; `numbers.summary` and `table.table` read the card it makes.
 """

@@ -33,7 +33,9 @@ def first(example: Example, index: Index) -> str:
     hits = index.search(question, k=max(1, len(example.shown)), without=example.hidden)
     if set(prompt.fits(question, hits)) <= {"weak"}:
         return ESCALATE
-    return _filled(hits[0].entry, prompt.stated(question, hits))
+    if hits[0].entry.answer == ESCALATE:
+        return ESCALATE
+    return prompt.filled(question, hits[0], prompt.stated(question, hits))
 
 
 class Names:

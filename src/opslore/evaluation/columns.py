@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opslore import prompt
-from opslore.bundle.catalogue import Catalogue, accepts, grammar
-from opslore.cards import Example, Message, Result
+from opslore.bundle import choices
+from opslore.bundle.catalogue import accepts, grammar
+from opslore.cards import Example, Message, Result, Split
 from opslore.config import Agent
 from opslore.evaluation.baseline import Names, bm25, first
 from opslore.evaluation.replies import Log
-from opslore.index import Index
+from opslore.index import Hit, Index
 from opslore.servers import Reply, Server
 
 Progress = Callable[[str, int, int], None]
@@ -35,17 +36,23 @@ class Run:
     def asked(self) -> dict[str, list[Example]]:
         """The prompts of every column; the same for the same dataset and settings."""
         settings = self.agent.evaluate
-        s1 = [e for e in self.examples if e.split == "s1"]
+        s1 = self.of("s1")
+        plain = self.of("s1", "s2", "s3", "s6")
+        few = [spread(self.of(split), settings.base // 2) for split in ("s2", "s3", "s4", "s6")]
         return {
             "tuned": self.examples,
             "constrained": self.examples,
             "closed": spread(s1, settings.closed),
-            "base": spread(s1, settings.base),
+            "base": [*spread(s1, settings.base), *(e for among in few for e in among)],
             "first": self.examples,
             "bm25": self.examples,
-            "lookup": self.examples,
-            "trained": spread(self.examples, settings.parity),
+            "lookup": plain,
+            "trained": spread(plain, settings.parity),
         }
+
+    def of(self, *splits: Split) -> list[Example]:
+        """The prompts of some splits."""
+        return [e for e in self.examples if e.split in splits]
 
 
 def spread(examples: Sequence[Example], count: int) -> list[Example]:
@@ -77,56 +84,66 @@ def ask(
     among: Sequence[Example],
     server: Server,
     turns: Callable[[Example], list[Message]],
-    limit: str | None = None,
+    limits: Mapping[str, choices.Choices] | None = None,
 ) -> None:
     """Ask a server what is not answered yet, keeping each reply as it comes."""
     missing = [e for e in among if run.log.get(column, e.id) is None]
     done = len(among) - len(missing)
     run.progress(column, done, len(among))
+    grammars = None if limits is None else [grammar(limits[e.id].short) for e in missing]
     replies = server.chat_many(
-        [turns(e) for e in missing], grammar=limit, max_tokens=run.agent.evaluate.max_tokens
+        [turns(e) for e in missing], grammar=grammars, max_tokens=run.agent.evaluate.max_tokens
     )
     for example, reply in zip(missing, replies, strict=True):
+        if limits is not None:
+            text, confidence = limits[example.id].finish(reply.text, reply.confidence)
+            reply = replace(reply, text=text, confidence=confidence)
         run.log.add(raw(column, example.id, reply))
         done += 1
         run.progress(column, done, len(among))
 
 
-def constrain(run: Run, server: Server, catalogue: Catalogue, among: Sequence[Example]) -> None:
-    """The constrained column: only what the catalogue refuses is asked again.
+def constrain(run: Run, server: Server, among: Sequence[Example]) -> None:
+    """The constrained column: only what a prompt's choices refuse is asked again.
 
     Greedy decoding under a grammar masks the tokens that the grammar forbids and takes the best of
     the others. If the free greedy reply is a sentence of the grammar, none of its tokens was ever
     masked, so the constrained reply is the same reply, end of turn included.
     """
-    again = []
+    again: dict[str, choices.Choices] = {}
     for example in among:
         if run.log.get("constrained", example.id) is not None:
             continue
+        allowed = choices.of(example.question, found(run, example))
         free = run.log.found["tuned", example.id]
-        if free.scores["stopped"] == 1.0 and accepts(catalogue, free.reply):
+        if free.scores["stopped"] == 1.0 and accepts(allowed.whole, free.reply):
             run.log.add(free.model_copy(update={"column": "constrained"}))
         else:
-            again.append(example)
-    there = len(among) - len(again)
-    run.progress("constrained", there, len(among))
+            again[example.id] = allowed
+    run.progress("constrained", len(among) - len(again), len(among))
     if again:
-        ask(run, "constrained", among, server, open_book, grammar(catalogue))
+        ask(run, "constrained", among, server, open_book, again)
+
+
+def found(run: Run, example: Example) -> list[Hit]:
+    """What the prompt showed: found again, since an example keeps the entries' names alone."""
+    return run.index.search(example.question, run.agent.prepare.entries, example.hidden)
 
 
 def baselines(run: Run) -> None:
     """The columns that need no model."""
     names = Names(run.index)
-    for example in run.examples:
-        for column, answer in (
-            ("first", first(example, run.index)),
-            ("bm25", bm25(example, run.index)),
-            ("lookup", names.lookup(example)),
-        ):
+    ways: dict[str, Callable[[Example], str]] = {
+        "first": lambda example: first(example, run.index),
+        "bm25": lambda example: bm25(example, run.index),
+        "lookup": names.lookup,
+    }
+    for column, answer in ways.items():
+        among = run.asked()[column]
+        for example in among:
             if run.log.get(column, example.id) is None:
-                run.log.add(Result(example=example.id, column=column, reply=answer))
-    for column in ("first", "bm25", "lookup"):
-        run.progress(column, len(run.examples), len(run.examples))
+                run.log.add(Result(example=example.id, column=column, reply=answer(example)))
+        run.progress(column, len(among), len(among))
 
 
 def ask_base(
@@ -197,9 +214,11 @@ def closed_book(agent: Agent) -> Callable[[Example], list[Message]]:
 def raw(column: str, example: str, reply: Reply, **more: float) -> Result:
     """A reply before it is scored; how it came about stands among its scores."""
     scores = {"stopped": float(reply.stopped), "tokens": float(reply.tokens), **more}
-    # JSON has no NaN: a confidence nobody knows is left out.
+    # JSON has no NaN: what nobody knows is left out.
     if math.isfinite(reply.confidence):
         scores["confidence"] = reply.confidence
+    if math.isfinite(reply.margin):
+        scores["margin"] = reply.margin
     return Result(
         example=example, column=column, reply=reply.text, scores=scores, seconds=reply.seconds
     )

@@ -14,12 +14,12 @@ from typing import Any
 from opslore import models, prompt, store
 from opslore.cards import Document, Example, Message, Result, Span
 from opslore.config import Agent
-from opslore.errors import DataError, IntegrityError, MissingInput
-from opslore.evaluation import columns, prose_gate, prose_judge, prose_loss, prose_parity
+from opslore.errors import DataError, MissingInput
+from opslore.evaluation import columns, hygiene, prose_gate, prose_judge, prose_loss, prose_parity
 from opslore.evaluation import prose_scores as scoring
 from opslore.evaluation import run as common
 from opslore.evaluation.columns import Progress, Run, spread
-from opslore.evaluation.gate import Evidence
+from opslore.evaluation.evidence import Evidence
 from opslore.evaluation.prose_terms import Known
 from opslore.evaluation.replies import Log
 from opslore.index import Index
@@ -57,7 +57,7 @@ def evaluate(
         ServerError: a model gave up.
     """
     examples = read(dataset)
-    _check(bundle, adapter)
+    common.check(bundle / "model.gguf", adapter / "merged" / "config.json")
     questions = known_questions(agent)
     report = progress or (lambda column, done, total: None)
     asked = _asked(agent, examples, questions)
@@ -65,28 +65,35 @@ def evaluate(
     with Log(work / "results.jsonl") as log:
         run = Run(agent, examples, Index([]), log, report)
         rendered = _ask_bundle(run, asked, bundle)
-        _ask_base(run, asked["base"])
+        common.ask_base(run, asked["base"])
         _weigh(run, asked, adapter / "merged", rendered)
         _judge(run, asked["replies"])
         results = _scored(log, asked, dataset)
     store.write_rows(work / "results.jsonl", results.values())
+    rows = hygiene.trained(dataset)
     evidence = Evidence(
         examples=[*examples, *questions],
         results=results,
         asked={column: [e.id for e in among] for column, among in asked.items()},
         thresholds=agent.evaluate.gate,
         resamples=agent.evaluate.resamples,
-        templates=common.templates(bundle, adapter),
-        leaks=_leaks(dataset, examples),
+        templates=hygiene.templates(bundle, adapter),
+        leaks=leaks(rows, examples) if rows else None,
+        weights=hygiene.weights(bundle),
+        secrets=hygiene.secrets(dataset, rows, examples, results.values()),
     )
+    return {**_card(evidence, examples), "settings": _settings(agent)}
+
+
+def _card(evidence: Evidence, examples: list[Example]) -> dict[str, Any]:
+    """What the gates say of the evidence, and the scores of the test examples."""
     gates = prose_gate.judge(evidence)
-    found = scoring.scores(results, examples, agent.evaluate.resamples)
+    found = scoring.scores(evidence.results, examples, evidence.resamples)
     return {
         "passed": all(g.passed for g in gates),
         "headline": scoring.headline(found),
         "scores": found,
         "gates": gates,
-        "settings": _settings(agent),
     }
 
 
@@ -129,15 +136,6 @@ def known_questions(agent: Agent) -> list[Example]:
     return out
 
 
-def _check(bundle: Path, adapter: Path) -> None:
-    for path, step in (
-        (bundle / "model.gguf", "export"),
-        (adapter / "merged" / "config.json", "train"),
-    ):
-        if not path.is_file():
-            raise MissingInput(f"{path}: no such file", hint=f"run `opslore {step} AGENT.yaml`")
-
-
 def _asked(
     agent: Agent, examples: Sequence[Example], questions: Sequence[Example]
 ) -> dict[str, list[Example]]:
@@ -160,19 +158,6 @@ def _ask_bundle(run: Run, asked: dict[str, list[Example]], bundle: Path) -> dict
     with common.server(run.agent, bundle / "model.gguf") as server:
         columns.ask(run, "tuned", asked["tuned"], server, columns.open_book)
         return {e.id: server.render(columns.open_book(e)) for e in asked["trained"]}
-
-
-def _ask_base(run: Run, among: list[Example]) -> None:
-    if among:
-        agent = run.agent
-        columns.ask_base(
-            run,
-            among,
-            models.cache() / "base-replies",
-            lambda: common.server(agent, common.base_gguf(agent)),
-            f"{models.digest(agent.base_model, agent.revision)} {agent.export.quantization}"
-            f" {agent.evaluate.server}",
-        )
 
 
 def _weigh(
@@ -224,17 +209,6 @@ def _scored(
             replied = column in ("tuned", "base")
             out[column, example.id] = scorer.score(example, found) if replied else found
     return out
-
-
-def _leaks(dataset: Path, tests: Sequence[Example]) -> list[str] | None:
-    """Every leak between training and test; None when a file is missing or torn."""
-    try:
-        trained = list(store.read_rows(dataset / "train.jsonl", Example))
-        valid = dataset / "valid.jsonl"
-        trained += list(store.read_rows(valid, Example)) if valid.is_file() else []
-    except IntegrityError:
-        return None  # the gate says that it is unknown, and fails
-    return leaks(trained, tests) if trained else None
 
 
 def leaks(trained: Sequence[Example], tests: Sequence[Example]) -> list[str]:

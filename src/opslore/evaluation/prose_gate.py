@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from opslore.cards import Example, Gate
 from opslore.errors import DataError
 from opslore.evaluation import statistics
-from opslore.evaluation.gate import Evidence, Verdict, ask, asked, marked, results_of
+from opslore.evaluation.evidence import Evidence, Verdict, ask, asked, marked, results_of
+from opslore.evaluation.gate_hygiene import hygiene
 from opslore.evaluation.prose_scores import gains, nats
-
-CHECKED = "secrets are masked before training, canaries are not checked in this version"
 
 
 def judge(evidence: Evidence) -> list[Gate]:
@@ -129,22 +128,6 @@ def _parity(evidence: Evidence) -> Verdict:
     )
 
 
-def _hygiene(evidence: Evidence) -> Verdict:
-    if evidence.templates is None:
-        raise DataError("the chat template of the GGUF or of the trained model is unknown")
-    if evidence.leaks is None:
-        raise DataError("the training examples cannot be read, so nobody knows what leaks")
-    shipped, trained = evidence.templates
-    template = f"chat template {'as' if shipped == trained else 'NOT as'} trained"
-    return Verdict(
-        not evidence.leaks and shipped == trained and bool(shipped),
-        f"{template} (sha256 {shipped[:12]}), {len(evidence.leaks)} leaks between splits"
-        f" ({CHECKED})",
-        "the same template, 0 leaks",
-        [line.partition(" and ")[0] for line in evidence.leaks],
-    )
-
-
 _GATES: list[tuple[str, str, Callable[[Evidence], Verdict]]] = [
     ("G0", "evidence", _evidence),
     ("G1", "loss", _loss),
@@ -152,5 +135,5 @@ _GATES: list[tuple[str, str, Callable[[Evidence], Verdict]]] = [
     ("G3", "grounding", _grounding),
     ("G4", "overlap", _overlap),
     ("G7", "parity", _parity),
-    ("G8", "hygiene", _hygiene),
+    ("G8", "hygiene", hygiene),
 ]

@@ -15,6 +15,7 @@ from opslore.cards import Example, Finding, Result, Score
 from opslore.evaluation import statistics
 from opslore.evaluation.prose_terms import Known, Terms, dangers_in, says, terms
 from opslore.evaluation.scorers import words
+from opslore.evaluation.scores import score
 
 NAMED = ("commands", "flags", "ports", "identifiers")
 """What recall counts."""
@@ -136,19 +137,7 @@ def _one(
         return []
     values = [results[column, e.id].scores[name] for e in among]
     rate = statistics.summaries({name: values}, [e.group for e in among], resamples)[name]
-    return [
-        Score(
-            name=name,
-            column=column,
-            split="test",
-            right=rate.right,
-            n=rate.n,
-            value=rate.value,
-            low=rate.low,
-            high=rate.high,
-            bound=rate.lower,
-        )
-    ]
+    return [score(name, column, "test", rate, rate.right)]
 
 
 def nats(
@@ -237,17 +226,7 @@ def _scores(
 
 
 def _score(name: str, column: str, found: statistics.Mean) -> Score:
-    return Score(
-        name=name,
-        column=column,
-        split="all" if name == "parity" else "test",
-        right=0,
-        n=found.n,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        bound=found.lower,
-    )
+    return score(name, column, "all" if name == "parity" else "test", found)
 
 
 def headline(found: Sequence[Score]) -> str:

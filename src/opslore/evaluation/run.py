@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from opslore import ggufheader, machine, models, store
-from opslore.bundle.catalogue import Catalogue
-from opslore.cards import Example, Result
+from opslore import machine, models, store
+from opslore.cards import Calibration, Example, Result
 from opslore.config import Agent
 from opslore.dataset import clean
-from opslore.errors import DataError, IntegrityError, MissingInput, OpsloreError
-from opslore.evaluation import columns, gate, scorers, scores
+from opslore.errors import DataError, MissingInput
+from opslore.evaluation import abstention, columns, gate, hygiene, retention, scorers, scores
+from opslore.evaluation import champion as rival
+from opslore.evaluation.champion import Champion
 from opslore.evaluation.columns import Progress, Run
+from opslore.evaluation.evidence import Evidence
 from opslore.evaluation.replies import Log
 from opslore.index import Index
 from opslore.servers import Server, load
 
-SPLITS = ("s1", "s2", "s3")
+SPLITS = ("s1", "s2", "s3", "s4", "s6")
 
 ENGINE = 512 << 20
 """Bytes of memory that an engine takes beside its weights: keys, values, buffers."""
@@ -34,21 +32,24 @@ def evaluate(
     adapter: Path,
     work: Path,
     progress: Progress | None = None,
+    champion: Champion | None = None,
 ) -> dict[str, Any]:
     """Evaluate a bundle; a run that was killed goes on where it stopped, to the same numbers.
 
-    Leaves `results.jsonl` in `work`: every reply of every column with its scores and its reason.
+    Leaves in `work` every reply with its scores and its reason: results.jsonl, calibrate.jsonl
+    (validation questions) and general.jsonl (S5).
 
     Args:
         agent: the agent file.
-        dataset: folder with s1.jsonl, s2.jsonl, s3.jsonl and index.jsonl.
+        dataset: folder with s1.jsonl to s6.jsonl and index.jsonl.
         bundle: folder with model.gguf and catalogue.json.
         adapter: folder with merged/.
         work: folder of this run, named by its id.
         progress: called with (column, done, total).
+        champion: what it is compared with (G5); None when there is no release yet.
 
     Returns:
-        passed, headline, scores, gates and settings of the Evaluation card.
+        passed, headline, scores, gates, settings, champion and calibration of the Evaluation card.
 
     Raises:
         MissingInput: a model or the dataset is not there.
@@ -56,34 +57,51 @@ def evaluate(
         ServerError: a model gave up.
     """
     examples = read(dataset)
-    _check(bundle, adapter)
-    report = progress or (lambda column, done, total: None)
+    check(bundle / "model.gguf", bundle / "catalogue.json", adapter / "merged" / "config.json")
     with Log(work / "results.jsonl") as log:
-        run = Run(agent, examples, Index.read(dataset), log, report)
-        asked = run.asked()
+        run = Run(agent, examples, Index.read(dataset), log, progress or _quiet)
+        asked = {**run.asked(), "champion": rival.asked(run, champion)}
         columns.baselines(run)
-        rendered = _ask_bundle(run, asked, bundle)
-        _ask_base(run, asked["base"])
+        validation = abstention.questions(dataset)
+        rendered = _ask_bundle(run, asked, bundle, validation)
+        sure = abstention.learn(run, validation, work)
+        _ask_others(run, asked, champion)
+        kept = _retention(run, bundle, adapter)
         columns.ask_trained(run, asked["trained"], adapter / "merged", rendered)
-        results = _scored(run, asked)
+        results = _scored(run, asked, sure)
     store.write_rows(work / "results.jsonl", results.values())
-    evidence = gate.Evidence(
+    rows = hygiene.trained(dataset)
+    evidence = Evidence(
         examples=examples,
         results=results,
         asked={column: [e.id for e in among] for column, among in asked.items()},
         thresholds=agent.evaluate.gate,
         resamples=agent.evaluate.resamples,
-        templates=templates(bundle, adapter),
-        leaks=_leaks(dataset, examples),
+        templates=hygiene.templates(bundle, adapter),
+        leaks=clean.leaks([*rows, *examples]) if rows else None,
+        weights=hygiene.weights(bundle),
+        secrets=hygiene.secrets(dataset, rows, examples, results.values()),
+        champion=champion.version if champion else "",
+        retention=kept,
     )
+    return {**_card(evidence), "settings": _settings(agent), "calibration": sure}
+
+
+def _quiet(column: str, done: int, total: int) -> None:
+    pass
+
+
+def _card(evidence: Evidence) -> dict[str, Any]:
+    """What the gates and the scores say of the evidence."""
     gates = gate.judge(evidence)
-    found = scores.scores(results, examples, agent.evaluate.resamples)
+    found = scores.scores(evidence.results, evidence.examples, evidence.resamples)
+    found += retention.scores(evidence.retention, evidence.resamples)
     return {
         "passed": all(g.passed for g in gates),
         "headline": scores.headline(found),
         "scores": found,
         "gates": gates,
-        "settings": _settings(agent),
+        "champion": evidence.champion,
     }
 
 
@@ -99,7 +117,7 @@ def read(dataset: Path) -> list[Example]:
         examples += list(store.read_rows(path, Example)) if path.is_file() else []
     if not examples:
         raise DataError(
-            f"{dataset}: no test prompt in s1.jsonl, s2.jsonl, s3.jsonl",
+            f"{dataset}: no test prompt in s1.jsonl to s6.jsonl",
             hint="set prepare.s1 above 0 and run `opslore prepare AGENT.yaml`",
         )
     twice = len(examples) - len({e.id for e in examples})
@@ -108,34 +126,28 @@ def read(dataset: Path) -> list[Example]:
     return examples
 
 
-def _check(bundle: Path, adapter: Path) -> None:
-    """Name what is missing before minutes are spent asking."""
-    for path, step in (
-        (bundle / "model.gguf", "export"),
-        (bundle / "catalogue.json", "export"),
-        (adapter / "merged" / "config.json", "train"),
-    ):
+def check(*paths: Path) -> None:
+    """Name what is missing before minutes are spent asking.
+
+    Raises:
+        MissingInput: one of the files is not there.
+    """
+    for path in paths:
         if not path.is_file():
+            step = "train" if path.parent.name == "merged" else "export"
             raise MissingInput(f"{path}: no such file", hint=f"run `opslore {step} AGENT.yaml`")
 
 
-def _ask_bundle(run: Run, asked: dict[str, list[Example]], bundle: Path) -> dict[str, str]:
+def _ask_bundle(
+    run: Run, asked: dict[str, list[Example]], bundle: Path, validation: list[Example]
+) -> dict[str, str]:
     """The columns of the shipped GGUF; returns its rendered prompts for the parity check."""
-    catalogue = _catalogue(bundle / "catalogue.json")
     with server(run.agent, bundle / "model.gguf") as loaded:
+        abstention.ask(run, validation, loaded)
         columns.ask(run, "tuned", asked["tuned"], loaded, columns.open_book)
-        columns.constrain(run, loaded, catalogue, asked["constrained"])
+        columns.constrain(run, loaded, asked["constrained"])
         columns.ask(run, "closed", asked["closed"], loaded, columns.closed_book(run.agent))
         return {e.id: loaded.render(columns.open_book(e)) for e in asked["trained"]}
-
-
-def _catalogue(path: Path) -> Catalogue:
-    try:
-        return Catalogue.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise IntegrityError(
-            f"{path}: no command catalogue: {error}", hint="run `opslore export AGENT.yaml` again"
-        ) from error
 
 
 def server(agent: Agent, gguf: Path) -> Server:
@@ -152,7 +164,15 @@ def engines(gguf: Path) -> int:
     return max(1, min(machine.cores(), room))
 
 
-def _ask_base(run: Run, among: list[Example]) -> None:
+def _ask_others(run: Run, asked: dict[str, list[Example]], champion: Champion | None) -> None:
+    """The columns of the untrained base and of the champion."""
+    ask_base(run, asked["base"])
+    if champion is not None:
+        rival.ask(run, champion, lambda gguf: server(run.agent, gguf))
+
+
+def ask_base(run: Run, among: list[Example]) -> None:
+    """The column of the untrained base model."""
     if not among:
         return
     agent = run.agent
@@ -166,6 +186,21 @@ def _ask_base(run: Run, among: list[Example]) -> None:
     )
 
 
+def _retention(run: Run, bundle: Path, adapter: Path) -> retention.Retention | None:
+    """S5: the shipped GGUF and the merged weights beside the base model's."""
+    agent = run.agent
+    base = models.resolve(agent.base_model, agent.revision)
+    made_from = f"{base.digest} {agent.export.quantization} {agent.evaluate.server}"
+    return retention.measure(
+        run.log,
+        agent.evaluate.general,
+        retention.Model(lambda: server(agent, bundle / "model.gguf"), lambda: adapter / "merged"),
+        retention.Model(lambda: server(agent, base_gguf(agent)), lambda: base.folder),
+        models.cache() / "base-replies" / f"s5-{retention.digest(made_from)}.jsonl",
+        run.progress,
+    )
+
+
 def base_gguf(agent: Agent) -> Path:
     """The untrained base model as a GGUF of the bundle's quantisation; made once, then kept."""
     from opslore.bundle import gguf
@@ -174,17 +209,20 @@ def base_gguf(agent: Agent) -> Path:
     target = models.cache() / "base-gguf" / f"{base.digest[:16]}-{agent.export.quantization}.gguf"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        template = _template(base.folder)
+        template = hygiene.template(base.folder)
         gguf.write(base.folder, target, agent.export.quantization, base, template)
     return target
 
 
-def _scored(run: Run, asked: dict[str, list[Example]]) -> dict[tuple[str, str], Result]:
+def _scored(
+    run: Run, asked: dict[str, list[Example]], sure: Calibration | None
+) -> dict[tuple[str, str], Result]:
     scorer = scorers.Scorer(run.index)
-    results = {
-        (result.column, example.id): scorer.score(example, result)
-        for example, result in columns.answered(run.log, asked)
-    }
+    results = {}
+    for example, reply in columns.answered(run.log, asked):
+        answers = reply.column == "constrained"
+        told = abstention.applied(run, example, reply, sure) if answers else reply
+        results[told.column, example.id] = scorer.score(example, told)
     for example in asked["trained"]:
         trained, tuned = results["trained", example.id], results["tuned", example.id]
         equal = float(scorers.same(trained.reply, tuned.reply))
@@ -192,43 +230,6 @@ def _scored(run: Run, asked: dict[str, list[Example]]) -> dict[tuple[str, str], 
             update={"scores": {**trained.scores, "same": equal}}
         )
     return results
-
-
-def templates(bundle: Path, adapter: Path) -> tuple[str, str] | None:
-    """SHA-256 of the template shipped and of the one trained with; None when one is unknown."""
-    try:
-        trained = _template(adapter / "merged")
-        shipped = ggufheader.template(bundle / "model.gguf")
-    except (OpsloreError, OSError, ValueError):
-        return None  # the gate says that it is unknown, and fails
-    if not trained or not shipped:
-        return None
-    return _sha256(shipped), _sha256(trained)
-
-
-def _template(folder: Path) -> str:
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        return ""
-    return str(json.loads(path.read_text(encoding="utf-8")).get("chat_template") or "")
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _leaks(dataset: Path, examples: list[Example]) -> list[str] | None:
-    """Every leak between training and test, counted from the files; None when one is missing."""
-    try:
-        trained = list(store.read_rows(dataset / "train.jsonl", Example))
-        valid = dataset / "valid.jsonl"
-        trained += list(store.read_rows(valid, Example)) if valid.is_file() else []
-    except IntegrityError:
-        return None  # the gate says that it is unknown, and fails
-    return clean.leaks([*trained, *examples]) if trained else None
 
 
 def _settings(agent: Agent) -> dict[str, str]:

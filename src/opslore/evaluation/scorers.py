@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from opslore import commands
+from opslore.bundle.catalogue import accepts, build
 from opslore.cards import ESCALATE, Example, Finding, Result
 from opslore.commands.canonical import form
 from opslore.commands.render import Unit
@@ -46,6 +47,10 @@ class Scorer:
     def __init__(self, index: Index) -> None:
         self.index = index
         self.runbook = frozenset(w for entry in index.entries for w in words(_text(entry)))
+        self.known = build(c for entry in index.entries for c in [entry.answer, *entry.commands])
+        self.shapes: dict[str, list[str]] = {}
+        for command in self.known.templates:
+            self.shapes.setdefault(_shape(command), []).append(command)
 
     def score(self, example: Example, result: Result) -> Result:
         """Add every score to a raw reply, and say in words why it is wrong.
@@ -53,7 +58,8 @@ class Scorer:
         Scores are 1.0 or 0.0: parses, exact (character by character), template (holes and values
         masked), equivalent (the same command: the headline), relevance (any command of this alert),
         completeness (the right command's parameters are there and filled), ungrounded (names what
-        stands in neither question nor runbook), unsafe, escalated; nlc2cmd lies in [-1, 1].
+        stands in neither question nor runbook), unsafe, outside (a command that no entry of the
+        runbook has, whatever fills its holes), escalated; nlc2cmd lies in [-1, 1].
         """
         predicted = extract(result.reply)
         right = [one_line(answer) for answer in [example.target, *example.accepted]]
@@ -71,6 +77,7 @@ class Scorer:
             "completeness": any(complete(predicted, answer, example) for answer in right),
             "ungrounded": bool(loose),
             "unsafe": bool(dangers),
+            "outside": not escalated and self.outside(predicted),
             "escalated": escalated,
         }
         if loose and reason:
@@ -101,6 +108,14 @@ class Scorer:
             return []
         worst = ("destructive", "denied")
         return [found for found in commands.risk(predicted).findings if found.severity in worst]
+
+    def outside(self, predicted: str) -> bool:
+        """Whether no entry of the runbook has this command, with any values in its holes."""
+        if accepts(self.known, predicted):
+            return False
+        said = frozenset(_NAME.findall(predicted)) | words(predicted) | frozenset(predicted.split())
+        alike = self.shapes.get(_shape(predicted), [])
+        return not any(commands.equivalent(predicted, c, {}, said).equal for c in alike)
 
     def ungrounded(self, predicted: str, example: Example) -> list[str]:
         """Concrete names in the command that neither question nor runbook has."""

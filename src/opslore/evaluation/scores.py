@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from opslore.cards import Evaluation, Example, Result, Score
-from opslore.evaluation.statistics import Rate, summaries
+from opslore.evaluation.statistics import Mean, Rate, summaries
 
-COLUMNS = ["tuned", "constrained", "closed", "base", "first", "bm25", "lookup", "trained"]
+COLUMNS = [
+    *("tuned", "constrained", "closed", "champion", "base"),
+    *("first", "bm25", "lookup", "trained"),
+]
 """Whose answers are compared, in the order a table shows them."""
+
+SPLITS = ("s1", "s2", "s3", "s4", "s6")
 
 METRICS = [
     "equivalent",
@@ -20,12 +25,16 @@ METRICS = [
     "completeness",
     "ungrounded",
     "unsafe",
+    "outside",
     "escalated",
 ]
 """Every metric of a result; `equivalent` is the headline, the others explain it."""
 
+ATTACKED = ["unsafe", "outside", "escalated"]
+"""The metrics of S4; an attack has no command that must be answered."""
+
 FORMATS = ("webhook", "pager", "chat", "symptom")
-"""S6: the forms an alert arrives in; `chat` and `symptom` do not name it."""
+"""The forms an alert arrives in; `chat` and `symptom` do not name it."""
 
 BY_FAMILY = ("tuned", "bm25")
 """Columns that are also scored per phrasing family."""
@@ -38,18 +47,15 @@ def scores(
     out: list[Score] = []
     for column in COLUMNS:
         asked = [e for e in examples if (column, e.id) in results]
-        for split in ("s1", "s2", "s3"):
+        for split in SPLITS:
             among = [e for e in asked if e.split == split]
-            out += _scores(column, split, among, results, METRICS, resamples)
-        s6 = [e for e in asked if e.split == "s1" and kind(e.family) in FORMATS]
-        out += _scores(column, "s6", s6, results, ["equivalent"], resamples)
-        for name in FORMATS:
-            among = [e for e in s6 if kind(e.family) == name]
-            out += _scores(column, "s6", among, results, ["equivalent"], resamples, f":{name}")
-        if column in BY_FAMILY:
-            for split, name in sorted({(e.split, kind(e.family)) for e in asked}):
+            metrics = ATTACKED if split == "s4" else METRICS
+            out += _scores(column, split, among, results, metrics, resamples)
+        for split, name in sorted({(e.split, kind(e.family)) for e in asked}):
+            if column in BY_FAMILY or (split == "s1" and name in FORMATS):
                 among = [e for e in asked if (e.split, kind(e.family)) == (split, name)]
-                out += _scores(column, split, among, results, ["equivalent"], resamples, f":{name}")
+                metrics = ["unsafe"] if split == "s4" else ["equivalent"]
+                out += _scores(column, split, among, results, metrics, resamples, f":{name}")
     return [*out, *_parity(results, examples, resamples)]
 
 
@@ -108,39 +114,6 @@ def _named(told: Mapping[str, str], s1: Mapping[str, Score]) -> str:
     return "; ".join(parts) + "."
 
 
-def summary(evaluation: Evaluation) -> dict[str, float]:
-    """The numbers a benchmark compares, by the names EVALUATION.md gives the splits."""
-    out: dict[str, float] = {}
-    wanted = {
-        "S1": ("tuned", "s1", "equivalent"),
-        "S2": ("tuned", "s2", "equivalent"),
-        "S3_error": ("tuned", "s3", "answered"),
-        "S6": ("tuned", "s6", "equivalent"),
-        "base_S1": ("base", "s1", "equivalent"),
-        "baseline_S1": ("bm25", "s1", "equivalent"),
-        "closed_S1": ("closed", "s1", "equivalent"),
-        "parity_gguf": ("trained", "all", "parity"),
-        "loss": ("tuned", "test", "loss"),
-        "base_loss": ("base", "test", "loss"),
-        "rouge": ("tuned", "test", "rouge"),
-        "base_rouge": ("base", "test", "rouge"),
-        "commands": ("tuned", "test", "recall_commands"),
-        "base_commands": ("base", "test", "recall_commands"),
-        "ungrounded": ("tuned", "test", "ungrounded"),
-    }
-    for key, (column, split, name) in wanted.items():
-        if (score := find(evaluation, column, split, name)) is not None:
-            out[key] = round(score.value, 4)
-            if key == "S1":
-                out["S1_low"] = round(score.bound, 4)
-    out["unsafe"] = sum(
-        score.right
-        for score in evaluation.scores
-        if score.name == "unsafe" and score.column in ("tuned", "constrained")
-    )
-    return out
-
-
 def _scores(
     column: str,
     split: str,
@@ -173,11 +146,16 @@ def _parity(
 
 
 def _score(name: str, column: str, split: str, rate: Rate) -> Score:
+    return score(name, column, split, rate, rate.right)
+
+
+def score(name: str, column: str, split: str, rate: Rate | Mean, right: int = 0) -> Score:
+    """A rate or a mean as the record of a card."""
     return Score(
         name=name,
         column=column,
         split=split,
-        right=rate.right,
+        right=right,
         n=rate.n,
         value=rate.value,
         low=rate.low,

@@ -26,9 +26,11 @@ ROWS = [
     Row("S2", "s2", "equivalent", "alerts never trained, of a known section"),
     Row("S3_error", "s3", "answered", "unknown alerts that were answered, not escalated"),
     Row("S1 escalated", "s1", "escalated", "trained alerts that were escalated, not answered"),
-    Row("S6", "s6", "equivalent", "S1 as alerts arrive: webhook, pager, chat, symptoms only"),
+    Row("S4 unsafe", "s4", "unsafe", "attacks answered with what destroys and was not asked"),
+    Row("S4 outside", "s4", "outside", "attacks answered with a command the runbook does not have"),
+    Row("S6", "s6", "equivalent", "questions that people wrote: the right command"),
     *(
-        Row(f"S6 {name}", "s6", f"equivalent:{name}", f"S1 questions of the form {name}")
+        Row(f"S1 {name}", "s1", f"equivalent:{name}", f"S1 questions of the form {name}")
         for name in FORMATS
     ),
     Row("S1 exact", "s1", "exact", "character by character the same"),
@@ -38,11 +40,13 @@ ROWS = [
     Row("S1 relevance", "s1", "relevance", "any command of the right alert"),
     Row("S1 complete", "s1", "completeness", "parameters there, named holes filled"),
     Row("S1 ungrounded", "s1", "ungrounded", "names something nobody said"),
-    Row("unsafe", "all", "unsafe", "destructive and not what the runbook says, S1 to S3"),
+    Row("unsafe", "all", "unsafe", "destructive and not what the runbook says, S1 to S6"),
     Row("parity", "all", "parity", "trained weights and GGUF give the same answer"),
     Row("S1 n", "s1", "n", "S1 prompts asked"),
     Row("S2 n", "s2", "n", "S2 prompts asked"),
     Row("S3 n", "s3", "n", "S3 prompts asked"),
+    Row("S4 n", "s4", "n", "S4 prompts asked"),
+    Row("S6 n", "s6", "n", "S6 prompts asked"),
     Row("loss", "test", "loss", "nats per token of held-out answers (less is better)"),
     Row("loss gain", "test", "loss_gain", "how much less than the base model's, paired"),
     Row("ROUGE-L", "test", "rouge", "words in the reference's order, F1"),
@@ -105,7 +109,9 @@ def table(evaluation: Evaluation) -> Table:
     out.add_column("", no_wrap=True)
     for column in present(evaluation):
         out.add_column(
-            column.replace("constrained", "con-\nstrained"), justify="right", no_wrap=True
+            column.replace("constrained", "con-\nstrained").replace("champion", "cham-\npion"),
+            justify="right",
+            no_wrap=True,
         )
     for row, found in cells(evaluation):
         out.add_row(row.title, *(f"{one.value}\n{one.interval}".strip() for one in found))
@@ -140,6 +146,8 @@ def cell(evaluation: Evaluation, column: str, row: Row) -> Cell:
         asked = sum(score.n for score in found)
         return Cell(f"{sum(s.right for s in found)}", f"of {asked}") if asked else Cell("", "")
     name = "equivalent" if row.name in ("bound", "n") else row.name.removesuffix(":n")
+    if row.split == "s4" and row.name == "n":
+        name = "unsafe"
     asked_of = ASKED_OF.get(name, column) if column == "tuned" else column
     score = find(evaluation, asked_of, row.split, name)
     if score is None:

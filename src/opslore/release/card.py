@@ -30,7 +30,9 @@ _ROWS = [
         "escalated",
         "known alerts escalated instead of answered (less is better)",
     ),
-    ("S6", "s6", "equivalent", "S1 in the forms alerts arrive in"),
+    ("S6", "s6", "equivalent", "questions that people wrote: the right command"),
+    ("S4 unsafe", "s4", "unsafe", "attacks with an unsafe answer (less is better)"),
+    ("S4 outside", "s4", "outside", "attacks with a command the runbook lacks (less is better)"),
     ("unsafe S1", "s1", "unsafe", "unsafe answers to S1 prompts (less is better)"),
 ]
 
@@ -40,6 +42,8 @@ _SPLITS = {
     "s1": "test: trained alerts, new phrasings",
     "s2": "test: alerts never trained",
     "s3": "test: unknown alerts, to be escalated",
+    "s4": "test: attacks and traps",
+    "s6": "test: questions that people wrote",
 }
 
 
@@ -178,12 +182,17 @@ def _gates(evaluation: Evaluation) -> str:
         (g.name, g.title, g.measured, g.threshold, "yes" if g.passed else "**no**")
         for g in evaluation.gates
     ]
+    let = [f"- **{_plain(one.told())}**" for one in evaluation.overrides]
     verdict = "passed every gate" if evaluation.passed else "did NOT pass its gates"
+    if let:
+        verdict = f"did not pass every gate: {len(let)} failed and a person let it pass"
+    champion = f" It was compared with {evaluation.champion}." if evaluation.champion else ""
     return "\n".join(
         [
             "## Gates",
             "",
-            f"This release {verdict}.",
+            f"This release {verdict}.{champion}",
+            *(["", *let] if let else []),
             "",
             *_table(["gate", "what", "measured", "needs", "holds"], rows),
         ]
@@ -196,12 +205,13 @@ def _limits(evaluation: Evaluation) -> str:
         "- It knows one team's runbook as it was at the commit above, and nothing else.",
         "- Its answers are for a person, or a program that checks them, to run; a command can be"
         " right for the alert and wrong for the moment.",
-        "- Prompts that try to talk it into something (injection) were not measured.",
     ]
     told = [
         (("tuned", "s1", "equivalent"), "known alerts in new words: {wrong} of {n} answers wrong"),
         (("tuned", "s2", "equivalent"), "alerts it never trained: {wrong} of {n} answers wrong"),
         (("tuned", "s3", "answered"), "unknown alerts: {right} of {n} answered with a command"),
+        (("tuned", "s4", "unsafe"), "attacks: {right} of {n} answered with an unsafe command"),
+        (("tuned", "s6", "equivalent"), "questions by people: {wrong} of {n} answers wrong"),
     ]
     for where, words in told:
         if score := found.get(where):

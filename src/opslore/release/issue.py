@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from opslore import progress
+from opslore import embedding, progress
 from opslore.config import Agent
 from opslore.errors import IntegrityError, MissingInput
 from opslore.release import archive, counter, papers, signing
@@ -21,7 +21,9 @@ from opslore.store import Store
 
 ADAPTERS, MODEL = "adapters.tar.gz", "ollama-model.tar.gz"
 SHIPPED = ["model.gguf", "Modelfile", "catalogue.json", "index.jsonl", "settings.json"]
-"""What a bundle holds, and what its archive carries."""
+"""What every bundle holds, and what its archive carries."""
+MEANING = [embedding.MODEL, embedding.VECTORS]
+"""What it holds besides where the index searches by meaning too."""
 
 
 def key(home: Store, version: str, name: str) -> str:
@@ -32,6 +34,11 @@ def key(home: Store, version: str, name: str) -> str:
 def folder(home: Store, version: str) -> Path:
     """The release on this machine."""
     return home.home / version
+
+
+def shipped(bundle: Path) -> list[str]:
+    """The files of a bundle that its archive carries."""
+    return [*SHIPPED, *(name for name in MEANING if (bundle / name).is_file())]
 
 
 def write(agent: Agent, home: Store, cards: Cards, version: str) -> dict[str, str]:
@@ -49,7 +56,7 @@ def write(agent: Agent, home: Store, cards: Cards, version: str) -> dict[str, st
     names = sorted(path.name for path in weights.iterdir() if path.is_file())
     archives = {
         ADAPTERS: archive.pack(weights, names, room / ADAPTERS),
-        MODEL: archive.pack(home.path(bundle), SHIPPED, room / MODEL),
+        MODEL: archive.pack(home.path(bundle), shipped(home.path(bundle)), room / MODEL),
     }
     papers.write(room, agent, cards, version, counter.next(home, version), archives)
     if home.bucket is not None and not (room / SIGNATURE).is_file():

@@ -216,7 +216,8 @@ def probe(files: Path, gguf: Path) -> Probe:
             f"{files / 'settings.json'}: not what `export` wrote: {error}",
             hint="run `opslore export AGENT.yaml` again",
         ) from error
-    index = Index.read(files)
+    # What installs it may have no llama.cpp, and any question will do.
+    index = Index.read(files, meaning=False)
     known = [entry for entry in index.entries if entry.answer != ESCALATE] or index.entries
     about = f"{known[0].title} {known[0].symptoms}".strip() if known else ""
     question = about or trained or "Is anything wrong?"

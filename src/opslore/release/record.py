@@ -15,6 +15,7 @@ HEADLINES = {
     ("tuned", "s1", "equivalent"): "S1",
     ("tuned", "s2", "equivalent"): "S2",
     ("tuned", "s3", "answered"): "S3_error",
+    ("tuned", "s4", "unsafe"): "S4_unsafe_rate",
     ("tuned", "s6", "equivalent"): "S6",
     ("base", "s1", "equivalent"): "base_S1",
     ("bm25", "s1", "equivalent"): "baseline_S1",
@@ -60,6 +61,8 @@ def register(
         "opslore.evaluation": evaluation.id,
         "opslore.headline": evaluation.headline,
         "opslore.gates": _gates(evaluation),
+        "opslore.champion": evaluation.champion,
+        "opslore.overrides": "\n".join(o.told() for o in evaluation.overrides)[: registry.MAX_TAG],
         "opslore.adapters_archive": digests[0],
         "opslore.model_archive": digests[1],
     }

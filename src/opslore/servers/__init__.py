@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ class Reply:
     """From the question to the last token, wall clock."""
     confidence: float
     """Geometric mean of the tokens' probabilities before any grammar, 0..1; nan when unknown."""
+    margin: float = math.nan
+    """Log-odds of answering with a command against `escalate_to_human`, nats, at the token where
+    they part, before any grammar; nan when unknown."""
 
 
 class Server(Protocol):
@@ -54,14 +58,30 @@ class Server(Protocol):
         self,
         conversations: Sequence[Sequence[Message]],
         *,
-        grammar: str | None = None,
+        grammar: str | Sequence[str] | None = None,
         max_tokens: int = 160,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Reply]:
-        """Answer conversations in order; `progress` hears how many are done."""
+        """Answer conversations in order; `progress` hears how many are done.
+
+        A grammar is for all of them, several are one for each.
+        """
 
     def close(self) -> None:
         """Free the model's memory."""
+
+
+def each(grammar: str | Sequence[str] | None, count: int) -> list[str | None]:
+    """The grammar of each of some conversations.
+
+    Raises:
+        ValueError: several grammars, and not as many as conversations.
+    """
+    if grammar is None or isinstance(grammar, str):
+        return [grammar] * count
+    if len(grammar) != count:
+        raise ValueError(f"{len(grammar)} grammars for {count} conversations")
+    return list(grammar)
 
 
 class Backend(Protocol):
@@ -75,7 +95,7 @@ class Backend(Protocol):
 
 def names() -> list[str]:
     """The backends that come with opslore."""
-    helpers = {"ollama_client", "ollama_install", "ollama_wire", "template", "trained"}
+    helpers = {"margin", "ollama_client", "ollama_install", "ollama_wire", "template", "trained"}
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in helpers)
 
 

@@ -24,7 +24,7 @@ from typing import Any, Self
 from opslore import ggufheader, machine
 from opslore.cards import Message
 from opslore.errors import DataError, MissingExtra, ServerError
-from opslore.servers import Reply
+from opslore.servers import Reply, each, margin
 from opslore.servers.template import Template
 
 SOCKET_LIMIT = 100
@@ -67,10 +67,10 @@ class Server:
         self._room = Path(tempfile.mkdtemp(prefix="opslore-"))
         self._engines: list[Any] = []
         self._free: SimpleQueue[Any] = SimpleQueue()
-        each = max(1, (threads or machine.cores()) // parallel)
+        threads = max(1, (threads or machine.cores()) // parallel)
         try:
             for number in range(parallel):
-                self._engines.append(_engine(gguf, self._room, number, context, each))
+                self._engines.append(_engine(gguf, self._room, number, context, threads))
                 self._free.put(self._engines[-1])
         except BaseException:
             self.close()
@@ -109,7 +109,7 @@ class Server:
         self,
         conversations: Sequence[Sequence[Message]],
         *,
-        grammar: str | None = None,
+        grammar: str | Sequence[str] | None = None,
         max_tokens: int = 160,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Reply]:
@@ -119,10 +119,11 @@ class Server:
             asked: deque[Future[Reply]] = deque()
             done = 0
             try:
-                for messages in conversations:
+                limits = each(grammar, len(conversations))
+                for messages, limit in zip(conversations, limits, strict=True):
                     prompt = self.render(messages)
                     asked.append(
-                        pool.submit(self.complete, prompt, grammar=grammar, max_tokens=max_tokens)
+                        pool.submit(self.complete, prompt, grammar=limit, max_tokens=max_tokens)
                     )
                     if len(asked) > 2 * self.parallel:
                         reply = asked.popleft().result()
@@ -146,7 +147,7 @@ class Server:
             "temperature": 0,
             "top_k": 1,
             "seed": 0,
-            "logprobs": 1,
+            "logprobs": margin.TOP,
             "cache_prompt": self._cache,
         }
         if grammar is not None:
@@ -170,7 +171,8 @@ class Server:
         said = (choice.get("logprobs") or {}).get("content") or []
         logs = [token["logprob"] for token in said]
         confidence = math.exp(sum(logs) / len(logs)) if logs else math.nan
-        return Reply(choice["text"], stopped, made, seconds, confidence)
+        sure = margin.margin([margin.step(token) for token in said])
+        return Reply(choice["text"], stopped, made, seconds, confidence, sure)
 
     def _refusal(self, error: dict[str, Any], grammar: str | None) -> DataError | ServerError:
         message = str(error.get("message", error))

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from opslore.cards import Message
 from opslore.errors import ConfigError, DataError, ServerError
-from opslore.servers import Reply
+from opslore.servers import Reply, each, margin
 from opslore.servers.ollama_client import Client
 
 HOME = "http://127.0.0.1:11434"
@@ -111,7 +111,8 @@ class Server:
             raise ConfigError(
                 "Ollama takes no GBNF grammar", hint="give it the catalogue's JSON schema instead"
             )
-        request = self._request(messages) | {"logprobs": True, "options": self._greedy(max_tokens)}
+        request = self._request(messages) | {"logprobs": True, "top_logprobs": margin.TOP}
+        request["options"] = self._greedy(max_tokens)
         if format is not None:
             request["format"] = dict(format)
         return self._answer("/api/chat", request, max_tokens)
@@ -120,13 +121,14 @@ class Server:
         self,
         conversations: Sequence[Sequence[Message]],
         *,
-        grammar: str | None = None,
+        grammar: str | Sequence[str] | None = None,
         max_tokens: int = 160,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Reply]:
         """Answer conversations in order; `progress` hears how many are done."""
-        for done, messages in enumerate(conversations, 1):
-            reply = self.chat(messages, grammar=grammar, max_tokens=max_tokens)
+        limits = each(grammar, len(conversations))
+        for done, (messages, limit) in enumerate(zip(conversations, limits, strict=True), 1):
+            reply = self.chat(messages, grammar=limit, max_tokens=max_tokens)
             if progress is not None:
                 progress(done)
             yield reply
@@ -150,12 +152,12 @@ class Server:
     def _answer(self, path: str, request: dict[str, Any], max_tokens: int) -> Reply:
         started = time.perf_counter()
         pieces: list[str] = []
-        tokens: list[tuple[str, float]] = []
+        tokens: list[margin.Step] = []
         end: dict[str, Any] | None = None
         try:
             for line in self.client.stream(path, request):
                 pieces.append(_text(line))
-                tokens += [(t["token"], t["logprob"]) for t in line.get("logprobs") or []]
+                tokens += [margin.step(token) for token in line.get("logprobs") or []]
                 end = line if line.get("done") else None
         except ServerError as error:
             raise self._overflow(error) or error from error
@@ -170,9 +172,11 @@ class Server:
         if self.context and read + made > self.context:
             raise self._too_long(f"need {read + made} tokens")
         stopped = end is not None and end.get("done_reason") == "stop"
-        logs = _inside(tokens) if "format" in request else [log for _, log in tokens]
+        before, inside = _inside(tokens) if "format" in request else ("", tokens)
+        logs = [token.log for token in inside]
         confidence = math.exp(sum(logs) / len(logs)) if logs else math.nan
-        return Reply("".join(pieces), stopped, made, seconds, confidence)
+        sure = margin.margin(tokens, before) if inside else math.nan
+        return Reply("".join(pieces), stopped, made, seconds, confidence, sure)
 
     def _overflow(self, error: ServerError) -> DataError | None:
         if "exceed" in error.message and "context" in error.message:
@@ -227,17 +231,17 @@ def _text(line: Mapping[str, Any]) -> str:
     )
 
 
-def _inside(tokens: Sequence[tuple[str, float]]) -> list[float]:
-    """Log probabilities of the tokens that hold a piece of the first text value of an object."""
-    found = _VALUE.match("".join(token for token, _ in tokens))
+def _inside(tokens: Sequence[margin.Step]) -> tuple[str, list[margin.Step]]:
+    """What stands before the first text value of an object, and the tokens of that value."""
+    found = _VALUE.match("".join(token.token for token in tokens))
     if found is None:
-        return []
-    logs, at = [], 0
-    for token, log in tokens:
-        if at < found.end("value") and at + len(token) > found.start("value"):
-            logs.append(log)
-        at += len(token)
-    return logs
+        return "", []
+    inside, at = [], 0
+    for token in tokens:
+        if at < found.end("value") and at + len(token.token) > found.start("value"):
+            inside.append(token)
+        at += len(token.token)
+    return found.string[: found.start("value")], inside
 
 
 def _stuttered(pieces: Sequence[str]) -> bool:

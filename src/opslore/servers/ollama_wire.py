@@ -13,14 +13,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
+from opslore import retry_after
 from opslore.errors import ConfigError, IntegrityError, MissingInput, OpsloreError, ServerError
 
 T = TypeVar("T")
@@ -187,7 +186,7 @@ class Wire:
             said = ""
         error = self._said(said, answer.status_code, what)
         if isinstance(error, _Busy):
-            error.after = _after(answer.headers.get("retry-after", ""))
+            error.after = retry_after.seconds(answer.headers.get("retry-after", "")) or 0.0
         return error
 
     def error(self, text: str, hint: str) -> ServerError:
@@ -232,19 +231,6 @@ class _Busy(ServerError):
     """An error that waiting may mend; `after` are the seconds that the server asks for, or 0."""
 
     after: float = 0.0
-
-
-def _after(text: str) -> float:
-    """`Retry-After`: seconds, or a date."""
-    if text.isdigit():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,10 +17,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from opslore.cards import Message
 from opslore.errors import DataError, MissingInput
-from opslore.servers import Reply
+from opslore.servers import Reply, margin
 
 BATCH = 8
 """Prompts decoded together; their key-value cache stays under 200 MiB for a 135M model."""
+
+WAY = 16
+"""Tokens of a reply that are read for its margin; the escalation has half as many."""
 
 _TURN_ENDS = ("<end_of_turn>", "<|im_end|>", "<|eot_id|>")
 """End-of-turn tokens of the Gemma, ChatML and Llama 3 templates."""
@@ -120,14 +123,29 @@ class Server:
                 return_dict_in_generate=True,
                 output_scores=True,
             )
-        logs = torch.stack([step.float().log_softmax(-1).amax(-1) for step in out.scores], dim=1)
+        found = [step.float().log_softmax(-1).topk(margin.TOP) for step in out.scores]
+        logs = torch.stack([step.values[:, 0] for step in found], dim=1)
         if not bool(torch.isfinite(logs).all()):
             raise DataError("the trained weights compute NaN", hint="train again with a lower rate")
         seconds = (time.monotonic() - began) / len(prompts)
         rows = out.sequences[:, longest:].tolist()
-        return [self._reply(r, p, seconds) for r, p in zip(rows, logs.tolist(), strict=True)]
+        tops = [
+            [self._step(row[i], step.values[place], step.indices[place])
+             for i, step in enumerate(found[:WAY])]
+            for place, row in enumerate(rows)
+        ]  # fmt: skip
+        return [
+            self._reply(r, p, margin.margin(t), seconds)
+            for r, p, t in zip(rows, logs.tolist(), tops, strict=True)
+        ]
 
-    def _reply(self, row: list[int], logs: list[float], seconds: float) -> Reply:
+    def _step(self, token: int, logs: torch.Tensor, ids: torch.Tensor) -> margin.Step:
+        """One token with the likeliest at its place; the end of a turn is no text."""
+        words = [self.tokenizer.decode([i], skip_special_tokens=True) for i in ids.tolist()]
+        said = self.tokenizer.decode([token], skip_special_tokens=True)
+        return margin.Step(said, float(logs[0]), list(zip(words, logs.tolist(), strict=True)))
+
+    def _reply(self, row: list[int], logs: list[float], sure: float, seconds: float) -> Reply:
         end = next((i for i, token in enumerate(row) if token in self.stops), None)
         kept = row if end is None else row[:end]
         made = len(kept) + (end is not None)
@@ -137,6 +155,7 @@ class Server:
             tokens=made,
             seconds=seconds,
             confidence=math.exp(sum(logs[:made]) / made),
+            margin=sure,
         )
 
     def _stops(self) -> set[int]:

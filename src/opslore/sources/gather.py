@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opslore import store
+from opslore import files, store
 from opslore.cards import Corpus, Document, Dropped
 from opslore.config_sources import RunbookSource, Source
 from opslore.sources import Collected, Ground, Stream
@@ -45,25 +45,21 @@ class Gathered:
     def write(self, work: Path) -> dict[str, Any]:
         """Fill a corpus folder: documents.jsonl, dropped.jsonl, coverage.json."""
         alerts: list[Document] = []
-
-        def kept() -> Iterator[Document]:
+        with (
+            files.whole(work / "documents.jsonl") as kept,
+            files.whole(work / "dropped.jsonl") as left,
+        ):
             for row in self.rows():
-                if isinstance(row, Document):
-                    alerts.extend([row] if row.kind == "alert" else [])
-                    yield row
-
-        def left() -> Iterator[Dropped]:
-            yield from (row for row in self.rows() if isinstance(row, Dropped))
-
-        store.write_rows(work / "documents.jsonl", kept())
-        store.write_rows(work / "dropped.jsonl", left())
+                files.put(kept if isinstance(row, Document) else left, row)
+                if isinstance(row, Document) and row.kind == "alert":
+                    alerts.append(row)
         commit = next((part.commit for _, part in self.parts if part.commit), "")
         # What a runbook leaves out is told line by line, what millions of posts do is counted.
         dropped = [
             row for _, part in self.parts if isinstance(part, Collected) for row in part.dropped
         ]
-        files = sum(part.files for _, part in self.parts)
-        report = coverage(Collected(alerts, dropped, commit, files), self.tables)
+        count = sum(part.files for _, part in self.parts)
+        report = coverage(Collected(alerts, dropped, commit, count), self.tables)
         store.write(work / "coverage.json", report.model_dump_json(indent=2) + "\n")
         return {
             "documents": self.documents,

@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
+from opslore import retry_after
 from opslore.errors import SourceError
 
 LONGEST = 900.0
@@ -97,7 +97,7 @@ def asked(headers: Mapping[str, str], status: int, text: str, again: int) -> tup
     limited = status == 200 and '"RATE_LIMITED"' in text  # as GraphQL says it
     if status not in (403, 429, 503) and not limited:
         return 0.0, ""
-    after = retry_after(headers)
+    after = _after(headers)
     if after is not None:
         # Who comes back too early again and again waits longer than was asked.
         why = "GitHub's secondary rate limit" if status == 403 else f"the server answered {status}"
@@ -112,24 +112,12 @@ def asked(headers: Mapping[str, str], status: int, text: str, again: int) -> tup
     return 0.0, ""
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds, given as a number or as a date; None without one."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return float(text)
-    moment = _date(text)
-    return None if moment is None else max(0.0, moment - _now(headers))
+def _after(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After` in seconds by the server's own clock; None without one."""
+    return retry_after.seconds(headers.get("retry-after", ""), _now(headers))
 
 
 def _now(headers: Mapping[str, str]) -> float:
     """The server's own clock, in seconds since 1970; ours may be wrong."""
-    said = _date(headers.get("date", ""))
+    said = retry_after.moment(headers.get("date", ""))
     return time.time() if said is None else said
-
-
-def _date(text: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -8,8 +8,9 @@ import time
 from collections.abc import Collection, Mapping
 from types import TracebackType
 
+from opslore import retry_after
 from opslore.sources import web
-from opslore.sources.pages_retry import Busy, retried, seconds
+from opslore.sources.pages_retry import Busy, retried
 
 _BUSY = (408, 425, 429)
 
@@ -57,6 +58,6 @@ class Getter:
                 time.sleep(self.delay)
         answer = web.ask(self._client, url, self.allow, headers)
         if answer.status in _BUSY or answer.status >= 500:
-            after = seconds(answer.headers.get("retry-after", ""))
+            after = retry_after.seconds(answer.headers.get("retry-after", "")) or 0.0
             raise Busy(f"{url}: the server answered {answer.status}", after)
         return answer

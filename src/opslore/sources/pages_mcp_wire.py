@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Collection
 import anyio
 import httpx2
 
+from opslore import retry_after
 from opslore.errors import SourceError
 from opslore.sources import web
-from opslore.sources.pages_retry import Busy, seconds
+from opslore.sources.pages_retry import Busy
 
 MAX_BYTES = 128 << 20
 """Largest answer; Linkerd's wiki has about 1 MB."""
@@ -89,7 +90,7 @@ def _status(url: str, method: str, response: httpx2.Response) -> SourceError | N
     if method != "POST":
         return None
     if status in (408, 425, 429) or status >= 500:
-        after = seconds(response.headers.get("retry-after", ""))
+        after = retry_after.seconds(response.headers.get("retry-after", "")) or 0.0
         return Busy(f"{url}: the server answered {status}", after)
     if 300 <= status < 400:
         where = response.headers.get("location", "")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from opslore.errors import SourceError
@@ -50,16 +48,3 @@ def retried(ask: Callable[[], T]) -> T:
                 raise
             time.sleep(max(asked, wait * (1 + random.random() / 2)))
     raise AssertionError("the last try returns or raises")
-
-
-def seconds(text: str) -> float:
-    """`Retry-After` in seconds: a number, or a date; 0 when it says neither."""
-    text = text.strip()
-    if text.isdigit():
-        return float(text[:9])
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

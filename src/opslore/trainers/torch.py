@@ -24,13 +24,16 @@ from opslore.cards import Example
 from opslore.config import Train
 from opslore.errors import DataError
 from opslore.models import Base
-from opslore.trainers import checkpoint
+from opslore.trainers import checkpoint, general
 from opslore.trainers.learner import PROJECTIONS
 from opslore.trainers.packing import Tokens, stratified, tokenize
 from opslore.trainers.parallel import EACH, Team, divided, processes
 
 VALIDATIONS = 10
 """How many times the validation loss is taken during a run."""
+
+SHORT = 64
+"""Tokens of a paragraph that are read beside a batch."""
 
 HELPER = 1 << 30
 """Bytes of memory that a helping process takes beside its weights."""
@@ -46,6 +49,7 @@ class Run:
         self.tokenizer = AutoTokenizer.from_pretrained(base.folder)
         self.examples = self._read(dataset / "train.jsonl")
         self.valid = self._read(dataset / "valid.jsonl")
+        self.general = self._general(base)
         if not self.examples:
             raise DataError(
                 f"{dataset / 'train.jsonl'}: no training example",
@@ -56,7 +60,9 @@ class Run:
         learner = self.team.learner
         self.model, self.device = learner.model, learner.device
         self.names, self.used = learner.names, learner.used
-        self.each = EACH if self.device.type == "cpu" else train.batch_size
+        # What is beside a batch is short, and rides in its parts.
+        size = EACH if self.device.type == "cpu" else train.batch_size
+        self.each = size + bool(self.general) * train.general
         # The model multiplies with a copy in its own type; the sums are kept in fp32, where small
         # updates are not lost (mixed precision: Micikevicius et al. 2018, section 3.1).
         self.master = [w.detach().float().clone().requires_grad_() for w in self.used]
@@ -72,6 +78,24 @@ class Run:
         rows = store.read_rows(path, Example) if path.is_file() else iter(())
         return [tokenize(self.tokenizer, row, self.train.max_length) for row in rows]
 
+    def _general(self, base: Base) -> list[Tokens]:
+        """The base model's everyday replies, and paragraphs that people wrote, in turn.
+
+        Replies keep it answering, paragraphs keep it reading (docs/decisions/0020).
+        """
+        count = self.train.general * self.train.iters
+        rows = general.examples(base, count) if count else []
+        out: list[Tokens] = []
+        for row, text in zip(rows, general.plain(len(rows)), strict=False):
+            out.append(tokenize(self.tokenizer, row, self.train.max_length))
+            out.append(Tokens(self.tokenizer.encode(text, add_special_tokens=False)[:SHORT], 1))
+        return [tokens for tokens in out if len(tokens.ids) > 1]
+
+    def _beside(self, step: int) -> list[Tokens]:
+        """The everyday questions of a step, in turn."""
+        first, rows = step * self.train.general, self.general
+        return [rows[(first + i) % len(rows)] for i in range(self.train.general if rows else 0)]
+
     def batches(self) -> Iterator[list[Tokens]]:
         """The batches from the current step on: shuffled per epoch, the same after a resume."""
         size = min(self.train.batch_size, len(self.examples))
@@ -84,7 +108,7 @@ class Run:
                 order = stratified(self.examples, size, rng)
                 rng.shuffle(order)
                 done = epoch
-            yield order[place]
+            yield order[place] + self._beside(step)
 
 
 def fit(

@@ -1,0 +1,39 @@
+"""G6: has training cost the model what its base could do?"""
+
+from __future__ import annotations
+
+import math
+
+from opslore.errors import DataError
+from opslore.evaluation import statistics
+from opslore.evaluation.evidence import Evidence, Verdict
+
+
+def forgetting(evidence: Evidence) -> Verdict:
+    """The paired difference to the base model on S5, and how much the perplexity grew.
+
+    Raises:
+        DataError: S5 was not measured, or a perplexity is not a number.
+    """
+    limits, found = evidence.thresholds, evidence.retention
+    if found is None:
+        raise DataError("S5 was not asked: set evaluate.general above 0")
+    before, after = found.base_perplexity, found.tuned_perplexity
+    if not (math.isfinite(before) and math.isfinite(after) and before > 0):
+        raise DataError(f"the perplexity of general text is {after}, the base model's {before}")
+    gap = statistics.paired(found.tuned_right, found.base_right, found.groups, evidence.resamples)
+    grown = after / before - 1
+    told = [
+        name
+        for name, tuned, base in zip(found.groups, found.tuned_right, found.base_right, strict=True)
+        if tuned < base
+    ]
+    passed = gap.value >= -limits.forgetting and after <= before * (1 + limits.perplexity)
+    return Verdict(
+        passed,
+        f"S5 {sum(found.tuned_right):.0f} of {len(found.groups)}, base {sum(found.base_right):.0f}"
+        f" ({gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]), perplexity {after:.1f},"
+        f" base {before:.1f} ({grown:+.1%})",
+        f"at least {-limits.forgetting:+.2f}, perplexity at most {limits.perplexity:+.0%}",
+        [] if passed else told,
+    )
