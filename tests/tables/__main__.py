@@ -72,12 +72,15 @@ def _update(tool: str, tree: Tree, versions: list[str]) -> None:
 def _groups(tool: Tool, tree: Tree) -> dict[str, dict[str, str]]:
     """Beginnings of verb paths named like an operation, with an operation of their own below."""
 
-    def operates(path: str) -> bool:
-        return tool.operation(path.split()[-1]) is not None
-
-    ends = [path for path, said in tree.items() if said.runs and " " in path and operates(path)]
+    named = {path for path in tree if tool.services and _operates(tool, path)}
+    ends = [path for path in named if tree[path].runs]
     above = {" ".join(path.split()[:at]) for path in ends for at in range(2, path.count(" ") + 1)}
-    return {path: {} for path in sorted(above) if tool.services and operates(path)}
+    return {path: {} for path in sorted(above & named)}
+
+
+def _operates(tool: Tool, path: str) -> bool:
+    """Whether a path's last word is an operation, wherever the path leads."""
+    return " " in path and tool.operation(f"{tool.name} {path.split()[-1]}") is not None
 
 
 def _by_hand(

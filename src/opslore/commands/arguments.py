@@ -91,16 +91,14 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
         leading.append(tool.aliases.get(text, text))
         path = f"{path} {leading[-1]}" if path else leading[-1]
         path = tool.same.get(path, path)
-        in_service = leading[0] in tool.services
+        in_service = leading[0] in tool.services and not found
         node, verb = tool.seen.get(path) or tool.look(path)
         if node is None and not in_service and len(leading) >= wanted:
             break
         flags = node or flags
         if verb:
             found, length = verb, len(leading)
-        elif not in_service or len(leading) < 2 or path in tool.groups:
-            continue
-        elif level := tool.operation(text):
+        elif in_service and (level := tool.operation(path)):
             return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
     if found:
         return found, length
