@@ -20,7 +20,7 @@ pytest_plugins = ["trained_world"]
 __all__ = ["flow"]
 
 LEAST = 14
-"""Answers of twenty that must be right (17 were when this was written); the others go to a person."""
+"""Answers of twenty that must be right (17 were, once); the others go to a person."""
 
 
 @pytest.fixture
