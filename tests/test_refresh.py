@@ -9,7 +9,6 @@ from pathlib import Path
 import new_entries
 import pytest
 from flow_world import Flow, call, flow, runbook
-from trained_world import trained
 
 from opslore import answer, config, refreshing, steps, store
 from opslore.cards import Adapter, Bundle, Dataset, Example
@@ -17,10 +16,11 @@ from opslore.errors import ConfigError, MissingInput
 from opslore.index import Index
 from opslore.lineage import newest
 
-__all__ = ["flow", "trained"]
+pytest_plugins = ["trained_world"]
+__all__ = ["flow"]
 
-LEAST = 10
-"""Answers of twenty that must be right; the others go to a person."""
+LEAST = 14
+"""Answers of twenty that must be right (17 were, once); the others go to a person."""
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 import new_entries
 import pytest
 from flow_world import ALERTS
-from trained_world import trained
 
 from opslore import asking, config, config_deploy, steps
 from opslore.answer import judged
@@ -20,8 +19,7 @@ from opslore.release.ollama import OllamaTarget
 from opslore.release.targets import Staged
 from opslore.store import sha256
 
-pytest_plugins = ["real.fixtures"]
-__all__ = ["trained"]
+pytest_plugins = ["real.fixtures", "trained_world"]
 
 VERSION = "v20260101-00000001"
 QUESTIONS = [
