@@ -64,6 +64,9 @@ _SYSTEM = re.compile(r"(?:kube|openshift)-[a-z-]+|[a-z]+-system")
 _THINGS = ("issuer", "app", "application", "component", "resource", "object", "item")
 """What people call anything that has a name."""
 
+_SHORTER = {"zpool": "pool", "machineconfigpool": "pool", "persistentvolumeclaim": "claim"}
+"""What people call a thing where the whole word is for machines."""
+
 _PROSE = frozenset(
     """production general total use maintenance progress sync pending deleting terminating loop
     state memory ram vram cache logs log time times minutes hours days seconds night morning
@@ -219,6 +222,7 @@ def _nouns_of(kinds: tuple[str, ...]) -> str:
     """The words for such a thing, as a pattern; in the singular: `different nodes` names none."""
     generic = hole_tables().generic
     nouns = {form for kind in kinds for form in labels.spoken(kind) if kind not in generic}
+    nouns |= {_SHORTER[kind] for kind in kinds if kind in _SHORTER}
     if set(kinds) & set(generic):
         nouns |= {*_THINGS, *resource_kinds()}
     said = [

@@ -14,10 +14,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from opslore.commands.tables import tools
+from opslore.commands.tables import Tool, tools
 
 from . import write
-from .agree import chosen, differences, missing
+from .agree import chosen, differences, missing, settled
 from .fold import fold, joined, same
 from .known import KEPT
 from .programs import Program, present
@@ -44,10 +44,13 @@ def _said(program: Program, path: Path) -> Tree:
 def _update(tool: str, tree: Tree, versions: list[str]) -> None:
     path, row = write.rows()[tool]
     kept = KEPT.get(tool, {})
-    others = same(tree) | row.get("same", {})
-    tree = {verb: said for verb, said in chosen(tree, row).items() if verb not in others}
+    verbs = {one for paths in row.get("verbs", {}) for one in paths.split(", ")}
+    others = same(tree, verbs) | row.get("same", {})
+    names = row.get("aliases", {})
+    plain = {settled(verb, others, names): said for verb, said in chosen(tree, row).items()}
+    tree = plain | {verb: said for verb, said in tree.items() if verb in plain}
     entries = {
-        ", ".join(one for one in paths.split(", ") if one not in others): entry
+        ", ".join(dict.fromkeys(settled(one, others, names) for one in paths.split(", "))): entry
         for paths, entry in row.get("verbs", {}).items()
     }
     found = _by_hand(row, tree, [], kept) | {
@@ -59,10 +62,25 @@ def _update(tool: str, tree: Tree, versions: list[str]) -> None:
             if paths
         },
         "same": {one: others[one] for one in sorted(others)},
+        "groups": row.get("groups", {}) | _groups(tools()[tool], tree),
         "help": ", ".join(sorted(set(versions))),
         "flags": fold(tree, kept),
     }
     write.save(path, {key: value for key, value in found.items() if value})
+
+
+def _groups(tool: Tool, tree: Tree) -> dict[str, dict[str, str]]:
+    """Beginnings of verb paths named like an operation, with an operation of their own below."""
+
+    named = {path for path in tree if tool.services and _operates(tool, path)}
+    ends = [path for path in named if tree[path].runs]
+    above = {" ".join(path.split()[:at]) for path in ends for at in range(2, path.count(" ") + 1)}
+    return {path: {} for path in sorted(above & named)}
+
+
+def _operates(tool: Tool, path: str) -> bool:
+    """Whether a path's last word is an operation, wherever the path leads."""
+    return " " in path and tool.operation(f"{tool.name} {path.split()[-1]}") is not None
 
 
 def _by_hand(
@@ -81,7 +99,7 @@ def _by_hand(
         names = [
             "/".join([name, *(one for one in letters if not any(one in said for said in listed))])
             for name, *letters in (one.split("/") for one in row.get(kind, "").split())
-            if not listed or not all(name in said for said in listed)
+            if not listed or not all({name, *letters} <= said for said in listed)
         ]
         stay = [one for one in row.get(kind, "").split() if one.split("/")[0] in kept]
         found[kind] = " ".join(dict.fromkeys([*stay, *names]))

@@ -41,22 +41,28 @@ def differences(tool: Tool, tree: Tree, kept: Mapping[str, str]) -> list[str]:
 
 def missing(tool: Tool, tree: Tree) -> list[str]:
     """Verbs that the help names and the table does not."""
-    return [
-        path
-        for path, said in tree.items()
-        if path
-        and said.runs
-        and path not in tool.same
-        and not invocation((word(tool.name), *map(word, path.split()))).known_verb
-    ]
+    found: list[str] = []
+    for path, said in tree.items():
+        call = invocation((word(tool.name), *map(word, path.split())))
+        exact = " ".join(call.verb.path) == settled(path, tool.same, tool.aliases)
+        # `kubectl top pod` is the verb `top` of a kind; `triggers create github` is a `create`.
+        known = call.known_verb and (exact or call.verb.resource or tool.services)
+        if path and said.runs and not known and path.split()[-1] not in ("help", "completion"):
+            found.append(path)
+    return found
+
+
+def settled(path: str, same: Mapping[str, str], aliases: Mapping[str, str]) -> str:
+    """A path with every other spelling of a part of it taken back."""
+    known = ""
+    for name in path.split():
+        known = f"{known} {aliases.get(name, name)}".lstrip()
+        known = same.get(known, known)
+    return known
 
 
 def _flags(tool: Tool, path: str) -> Flags | None:
     """The flags at a verb path; None where the table has no such verb."""
     if not path:
         return tool.flags
-    known = ""
-    for name in path.split():
-        known = f"{known} {tool.aliases.get(name, name)}".lstrip()
-        known = tool.same.get(known, known)
-    return tool.nodes.get(known)
+    return tool.nodes.get(settled(path, tool.same, tool.aliases))

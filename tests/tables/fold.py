@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from opslore.commands.tables import Flags
@@ -71,11 +71,11 @@ def fold(tree: Tree, kept: Mapping[str, str]) -> dict[str, Row]:
     return rows
 
 
-def same(tree: Tree) -> dict[str, str]:
+def same(tree: Tree, known: Container[str] = ()) -> dict[str, str]:
     """Other spellings of a path -> the path; `docker container ls` is `docker ps`.
 
     An alias is a word in place of the path's last (`ls`), or a whole path behind the program. The
-    shortest spelling counts, then the one that the help is about.
+    shortest spelling counts, then one that the table knows, then the one that the help is about.
     """
     found: dict[str, str] = {}
     for path, said in tree.items():
@@ -83,7 +83,9 @@ def same(tree: Tree) -> dict[str, str]:
         for alias in said.aliases if path else []:
             words = alias.split()
             spelled.append(" ".join(words[1:] if len(words) > 1 else [*path.split()[:-1], *words]))
-        best = min(spelled, key=lambda one: (one.count(" "), one not in tree), default="")
+        best = min(
+            spelled, key=lambda one: (one.count(" "), one not in known, one not in tree), default=""
+        )
         found |= {
             one: found.get(best, best) for one in spelled if one not in (best, found.get(best))
         }

@@ -81,9 +81,10 @@ def _without_usage(read: Callable[[str], Said]) -> Callable[[str], Said]:
 
 
 _GIT = (
-    "add am apply archive bisect blame branch bundle cat-file checkout cherry-pick clean clone"
+    "add am apply archive bisect blame branch bundle cat-file checkout cherry-pick clean clone "
     "commit config describe fetch fsck gc grep init ls-files ls-remote merge mv pull push "
-    "rebase remote reset restore revert rm show-ref stash switch tag update-ref worktree"
+    "rebase remote reset restore revert rm shortlog show-ref stash status "
+    "switch tag update-ref worktree"
 )
 
 

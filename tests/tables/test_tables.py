@@ -103,12 +103,43 @@ def test_an_unknown_verb_stays_unknown():
         "helm frobnicate",
         "docker compose frobnicate",
         "aws ec2 frobnicate-all",
+        "aws ec2 frobnicate list",
         "gcloud compute instances frobnicate",
         "ceph frobnicate",
         "rbd frobnicate x",
         "linkerd frobnicate",
     ]:
         assert commands.risk(command).level == "unknown", command
+
+
+@pytest.mark.parametrize(
+    ("command", "level"),
+    [
+        ("aws s3 rm s3://logs/old list", "destructive"),
+        ("aws ec2 terminate-instances --instance-ids i-1", "destructive"),
+        ("aws ecs describe-services --cluster c", "read"),
+        ("aws rds reboot-db-instance --db-instance-identifier x", "disruptive"),
+        ("aws ssm send-command --document-name AWS-RunShellScript", "unknown"),
+        ("gcloud compute instances list", "read"),
+        ("gcloud --project p container clusters get-credentials c", "reversible"),
+        ("gcloud compute instances reset web-0", "disruptive"),
+        ("gcloud compute instance-groups managed rolling-action restart g", "disruptive"),
+        ("gcloud kms import-jobs list", "read"),
+        ("gcloud sql instances delete db", "destructive"),
+        ("rbd snap purge pool/image", "destructive"),
+        ("rbd resize --size 10 --allow-shrink x", "destructive"),
+        ("rados -p images rm object", "destructive"),
+        ("systemctl clean etcd", "destructive"),
+        ("docker compose down -v", "destructive"),
+        ("docker-compose ps", "read"),
+        ("podman machine rm", "destructive"),
+        ("flux get kustomizations -A", "read"),
+        ("istioctl pc log web-0 --level debug", "reversible"),
+        ("terraform -chdir=x apply -auto-approve", "destructive"),
+    ],
+)
+def test_a_verb_of_the_tables_has_its_risk(command: str, level: str):
+    assert commands.risk(command).level == level
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from opslore.commands.spellings import Flag, cluster, is_flag, long_flag, without_prefix
 from opslore.commands.syntax import Part, Word, word
 from opslore.commands.tables import Flags, Tool, Verb, tools
 
@@ -20,13 +21,6 @@ MAX_SPELLED = 1024
 
 _NOTHING, _DASH = word(""), word("-")
 _SYSTEM_FOLDERS = re.compile(r"^/(?:usr/(?:local/)?)?s?bin/(?=[^/]+$)")
-
-
-class Flag(NamedTuple):
-    """A flag by its long name (its letter, if it has no other), with the value if it takes one."""
-
-    name: str
-    value: Word | None = None
 
 
 class Invocation(NamedTuple):
@@ -88,26 +82,23 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
     length, path = 0, ""
     flags, leading, at = tool.flags, list[str](), 0
     wanted = 2 if tool.services else 1  # words that name an unknown verb
-    while at < len(words):
+    while at < len(words) and words[at].text != "--":
         item, at = words[at], at + 1
         text = item.text
-        if text[:1] == "-" and text != "-":
-            if text == "--":
-                break
-            if _is_flag(flags, item):
-                at = _read_flag(tool, flags, words, at - 1)[1]
-                continue
+        if text[:1] == "-" and text != "-" and is_flag(flags, item):
+            at = _read_flag(tool, flags, words, at - 1)[1]
+            continue
         leading.append(tool.aliases.get(text, text))
         path = f"{path} {leading[-1]}" if path else leading[-1]
         path = tool.same.get(path, path)
-        in_service = leading[0] in tool.services
+        in_service = leading[0] in tool.services and not found
         node, verb = tool.seen.get(path) or tool.look(path)
         if node is None and not in_service and len(leading) >= wanted:
             break
         flags = node or flags
         if verb:
             found, length = verb, len(leading)
-        elif in_service and len(leading) > 1 and (level := tool.operation(text)):
+        elif in_service and (level := tool.operation(path)):
             return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
     if found:
         return found, length
@@ -162,7 +153,7 @@ def _split(
             if limit is None or not positionals[limit:]:
                 return positionals, found, list(words[at + 1 :])
             positionals.append(item)
-        elif text[:1] == "-" and text != "-" and _is_flag(flags, item):
+        elif text[:1] == "-" and text != "-" and is_flag(flags, item):
             read, at = _read_flag(tool, flags, words, at)
             found += read
             continue
@@ -204,8 +195,8 @@ def _spelled(tool: Tool, flags: Flags, item: Word) -> tuple[tuple[Flag, ...], st
     def read(follows: Word) -> tuple[list[Flag], bool]:
         queue = [follows]
         if item.text.startswith("--") or tool.family == "single-dash":
-            return [_long(flags, item, queue, tool.otherwise == "value")], not queue
-        return _cluster(flags, item, queue), not queue
+            return [long_flag(flags, item, queue, tool.otherwise == "value")], not queue
+        return cluster(flags, item, queue), not queue
 
     found, took = read(_NOTHING)
     if not took:
@@ -219,70 +210,13 @@ def split_flags(tool: Tool, words: Sequence[Word]) -> tuple[list[Word], list[Fla
     return [*positionals, *after], flags
 
 
-def _is_flag(flags: Flags, item: Word) -> bool:
-    """Whether a word's flag can be told from its value: `-n$X` can, `--all$X` cannot."""
-    if len(item.parts) == 1 or "=" in item.parts[0].text:
-        return item.parts[0].kind in ("text", "bare")
-    letters = item.parts[0].text[1:]
-    return letters[:1] != "-" and any(
-        flags.short.get(letter, letter) in flags.value for letter in letters
-    )
-
-
-def without_prefix(item: Word, count: int) -> Word:
-    """A word without its first characters; they must be literal text."""
-    first = item.parts[0]
-    parts = (Part(first.kind, first.text[count:]), *item.parts[1:])
-    kept = tuple(part for part in parts if part.text or part.scripts)
-    return Word(kept or (Part("text", ""),))
-
-
-def _long(flags: Flags, item: Word, queue: list[Word], otherwise: bool = False) -> Flag:
-    first = item.parts[0].text
-    dashes = 2 if first.startswith("--") else 1
-    name, equals, _ = first[dashes:].partition("=")
-    if equals:
-        return Flag(flags.short.get(name, name), without_prefix(item, dashes + len(name) + 1))
-    name = flags.short.get(name, name)
-    if name in flags.value and len(item.parts) == 1:
-        return Flag(name, queue.pop(0) if queue else word(""))
-    otherwise &= name not in flags.boolean and not name.startswith("no-")
-    if otherwise and queue and not queue[0].text.startswith("-"):
-        return Flag(name, queue.pop(0))
-    return Flag(name if len(item.parts) == 1 else item.text[dashes:])
-
-
-def _cluster(flags: Flags, item: Word, queue: list[Word]) -> list[Flag]:
-    """`-it`, `-nfoo`, `-n foo`, `-n=foo`; a letter nobody knows is a flag of its own."""
-    found: list[Flag] = []
-    letters = item.parts[0].text[1:]
-    whole = letters.partition("=")[0]
-    if len(whole) > 1 and whole[0] not in flags.short and whole in flags.value | flags.boolean:
-        return [_long(flags, item, queue)]
-    for index, letter in enumerate(letters):
-        name = flags.short.get(letter, letter)
-        rest = without_prefix(item, index + 2)
-        if name in flags.value:
-            if rest.text.startswith("=") and rest.parts[0].kind == "text":
-                rest = without_prefix(rest, 1)
-            if not rest.text and queue:
-                rest = queue.pop(0)
-            return [*found, Flag(name, rest)]
-        if letters[index + 1 : index + 2] == "=":
-            return [*found, Flag(name, without_prefix(item, index + 3))]
-        if not letter.isalnum():
-            return [*found, Flag(f"-{letters[index:]}")]
-        found.append(Flag(name))
-    return found
-
-
 def _generic(program: str, words: Sequence[Word]) -> Invocation:
     """Without a table: leading words are positionals, then each flag keeps the words after it."""
     positionals: list[Word] = []
     flags: list[Flag] = []
     end = next((at for at, item in enumerate(words) if item.text == "--"), len(words))
     for text, item in ((one.text, one) for one in words[:end]):
-        if text.startswith("-") and text != "-" and _is_flag(Flags(), item):
+        if text.startswith("-") and text != "-" and is_flag(Flags(), item):
             name, equals, _ = item.parts[0].text.partition("=")
             value = without_prefix(item, len(name) + 1) if equals else None
             flags.append(Flag(name if equals or len(item.parts) == 1 else text, value))

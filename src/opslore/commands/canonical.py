@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from opslore.commands.arguments import Flag, Invocation, invocation
+from opslore.commands.arguments import Invocation, invocation
 from opslore.commands.holes import Hole, typed_holes
 from opslore.commands.inline import inlined
 from opslore.commands.kube import Target, targets
 from opslore.commands.parse import parse
 from opslore.commands.render import Unit, render
 from opslore.commands.scan import MARK, OPEN
+from opslore.commands.spellings import Flag
 from opslore.commands.syntax import Compound, Part, Redirect, Script, Simple, Word
 
 _PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
@@ -127,7 +128,10 @@ def _target(target: Target, holes: list[Hole]) -> str:
     """`pod/x` or `pod`; a hole for a kind stays a hole."""
     if target.name is None:
         return _literal(target.kind)
-    return quoted(Word((Part("text", f"{target.kind}/"), *target.name.parts)), holes)
+    first, *rest = target.name.parts
+    if first.text[:1] == "~":  # behind the slash it is no home folder any more
+        first = Part("text", first.text)
+    return quoted(Word((Part("text", f"{target.kind}/"), first, *rest)), holes)
 
 
 def _flags(call: Invocation, holes: list[Hole]) -> tuple[tuple[str, str | None], ...]:

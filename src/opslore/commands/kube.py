@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from opslore.commands.arguments import Invocation, without_prefix
+from opslore.commands.arguments import Invocation
+from opslore.commands.spellings import without_prefix
 from opslore.commands.syntax import Word
 from opslore.commands.tables import ambiguous_kinds, resource_groups, resource_kinds
 

@@ -101,6 +101,8 @@ class Tool:
     """First words of a verb path that ends in one of `operations`, however long it is."""
     operations: Mapping[str, Level] = field(default_factory=dict)
     """Last words, or their first part (`describe` of `describe-instances`) -> the risk."""
+    groups: frozenset[str] = frozenset()
+    """Beginnings of verb paths that are named like an operation (`container ... update`)."""
 
     seen: dict[str, tuple[Flags | None, Verb | None]] = field(default_factory=dict, compare=False)
     """What was found at verb paths before."""
@@ -111,10 +113,16 @@ class Tool:
             self.seen.clear()
         return self.seen.setdefault(path, (self.nodes.get(path), self.verbs.get(path)))
 
-    def operation(self, name: str) -> Level | None:
-        """The level of `describe-instances`: by the whole word, its first two parts, its first."""
-        parts = name.split("-")
-        spelled = (name, "-".join(parts[:2]), parts[0])
+    def operation(self, path: str) -> Level | None:
+        """The level of `ec2 describe-instances`: by its whole last word, its parts, its first.
+
+        aws has its operation in the second place, gcloud at the end of any number of groups.
+        """
+        words = path.split()
+        if len(words) < 2 or path in self.groups or (self.family == "aws" and len(words) > 2):
+            return None
+        parts = words[-1].split("-")
+        spelled = (words[-1], "-".join(parts[:2]), parts[0])
         return next((self.operations[one] for one in spelled if one in self.operations), None)
 
 
@@ -277,4 +285,5 @@ def _tool(row: Mapping[str, Any]) -> Tool:
         row.get("otherwise", "bool"),
         frozenset(row.get("services", "").split()),
         {name: level for level in LEVELS for name in operations.get(level, "").split()},
+        frozenset(row.get("groups", {})),
     )
