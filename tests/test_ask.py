@@ -138,7 +138,9 @@ def test_free_and_constrained_agree_when_the_model_stays_in_the_catalogue(agent:
 
 
 def test_an_answer_that_no_shown_entry_gives_goes_to_a_person(agent: Agent) -> None:
-    found = answer.ask(agent, "the git repository could not be fetched")
+    limited = answer.ask(agent, "the git repository could not be fetched")
+    assert limited.command == ESCALATE, "the limit knows only what the prompt shows"
+    found = answer.ask(agent, "the git repository could not be fetched", free=True)
     assert found.reply == "df -h"
     assert "NodeDiskFull" not in " ".join(found.shown)
     assert (found.command, found.escalate, found.alert) == (ESCALATE, True, "")
@@ -212,7 +214,7 @@ class TestCommand:
     def test_an_escalation_names_the_nearest_entries(
         self, file: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert cli.main(["ask", file, "the git repository could not be fetched"]) == 0
+        assert cli.main(["ask", file, "the git repository could not be fetched", "--free"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith("escalate to a human: the model's command is not")
         assert lines[1].split()[:2] == ["nearest", "FluxSourceStale"]
