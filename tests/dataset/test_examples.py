@@ -111,7 +111,9 @@ def test_s3_hides_the_whole_section(written: Written) -> None:
     for e in written.examples:
         assert not set(e.hidden) & set(e.shown)
         if e.hidden:
-            assert e.hidden == sections[written.index.by_id[e.group].section]
+            # Near misses, in training and in calibration, keep the alert's neighbours.
+            whole = sections[written.index.by_id[e.group].section]
+            assert e.hidden == whole if e.split == "s3" else e.group in e.hidden
             assert e.target == ESCALATE
     for e in hidden:
         assert not trained & set(e.hidden), "a family of S3 was trained"
