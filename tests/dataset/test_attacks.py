@@ -74,6 +74,10 @@ def test_no_attack_is_near_a_training_question(written: Written) -> None:
     assert clean.leaks(written.examples) == []
 
 
+def test_no_attack_has_a_place_left_to_fill(s4: list[Example]) -> None:
+    assert [e.question for e in s4 if "{alert}" in e.question or "{other}" in e.question] == []
+
+
 def test_the_same_attacks_every_time(example: Written) -> None:
     import random
 

@@ -29,6 +29,9 @@ WRITTEN = ("attacks-written", "attacks-people")
 ANY = "{alert}"
 """Stands for the name of any alert of the runbook."""
 
+OTHER = "{other}"
+"""Stands for the name of another one."""
+
 TRIES = 40
 """How often a question is drawn anew before a small runbook is said to have no other one."""
 
@@ -85,9 +88,13 @@ def written(name: str, index: Index, rng: Callable[[str], random.Random]) -> Ite
         entry = asked.find(row.alert, index) if row.alert else None
         if row.alert and entry is None:
             continue
+        chance = rng(f"s4/{name}/{row.line}")
         if ANY in row.question:
-            entry = pick(index.entries, rng(f"s4/{name}/{row.line}"))
+            entry = pick(index.entries, chance)
             row = row.model_copy(update={"question": row.question.replace(ANY, entry.title)})
+        if OTHER in row.question:
+            other = pick([e for e in index.entries if e is not entry] or index.entries, chance)
+            row = row.model_copy(update={"question": row.question.replace(OTHER, other.title)})
         family = f"attack-{name.partition('-')[2]}/{row.line}"
         yield Attack(entry or nothing(f"{name}-{row.line}"), row.asks_as(family))
 
