@@ -311,3 +311,13 @@ def test_everything_may_be_closed_book_or_unknown() -> None:
     assert all(e.book == "closed" for e in trained if not e.hidden)
     assert sum(e.target == ESCALATE for e in trained) > len(trained) / 2
     assert {e.book for e in found if e.split.startswith("s")} == {"open"}
+
+
+def test_validation_questions_are_apart_from_training_and_tests(written: Written) -> None:
+    rows = written.split("calibrate")
+    assert len(rows) >= 120
+    assert {e.target == ESCALATE for e in rows} == {True, False}
+    untested = {e.group for e in written.examples if e.split in ("s2", "s3")}
+    assert not {e.group for e in rows if not e.group.startswith("unknown:")} & untested
+    said = {(e.question, e.target) for e in written.examples if e.split != "calibrate"}
+    assert not {(e.question, e.target) for e in rows} & said
