@@ -35,6 +35,7 @@ LOGS = "kubectl logs <pod> -n <namespace>"
         ("pool attic is slow", "zpool scrub <zpool>", "zpool scrub attic"),
         ("the attic pool is slow", "zpool scrub <zpool>", "zpool scrub attic"),
         ("a disk is dying: /dev/sdq", "smartctl -t long <device>", "smartctl -t long /dev/sdq"),
+        ("mail-0 (pod) in post", LOGS, "kubectl logs mail-0 -n post"),
         ("nobody can write to /srv/www", "mount <mountpoint>", "mount /srv/www"),
         ("gpu 3 is at 95 degrees", "nvidia-smi -i <gpu> -pl 220", "nvidia-smi -i 3 -pl 220"),
         ("the schedule is called sundays", "velero schedule unpause <schedule>",

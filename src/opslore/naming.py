@@ -248,7 +248,7 @@ def _namespace(word: _Word) -> int:
         return 4
     if _SYSTEM.fullmatch(word.text):
         return 3
-    if not _is_word(word) or _NODE.fullmatch(word.text):
+    if word.text in _kind_words() or not _is_word(word) or _NODE.fullmatch(word.text):
         return 0
     if word.after.startswith(")") and re.search(r"\(\s*$", word.before):
         return 2 * bool(_AFTER_NAME.search(word.before))

@@ -139,3 +139,9 @@ def test_no_metacharacter_of_a_label_reaches_the_command(command: str, value: st
         assert safe.isascii()
         assert safe == "" or safe.isalnum()
         assert not value.startswith("-")
+
+
+def test_a_label_has_the_name_of_a_kind_without_its_group():
+    command = "kubectl patch clusters.postgresql.cnpg.io <cluster> -n <namespace> -p x"
+    filled = commands.fill(command, {"cluster": "orders", "namespace": "shop"})
+    assert filled == "kubectl patch clusters.postgresql.cnpg.io orders -n shop -p x"

@@ -140,7 +140,13 @@ def _kinds(slug: str, context: str, by_flag: bool) -> tuple[str, tuple[str, ...]
     generic = slug in tables.generic or spelled in tables.generic
     kind = context if by_flag else spelled or context or slug
     first = context if by_flag or (generic and context) else kind
-    kinds = tables.labels.get(first, (first,))
+    # `clusters.postgresql.cnpg.io <cluster>`: a label has the kind's name without its group.
+    bare = first.partition(".")[0]
+    kinds = (
+        (*tables.labels.get(bare, (bare,)), first)
+        if bare != first
+        else tables.labels.get(first, (first,))
+    )
     if generic and not by_flag and kind not in kinds:
         kinds = (*kinds, kind)
     exact = tables.kind_of.get(slug) or tables.kind_of.get(slug.removesuffix("_name"))
