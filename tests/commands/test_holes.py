@@ -143,5 +143,6 @@ def test_no_metacharacter_of_a_label_reaches_the_command(command: str, value: st
 
 def test_a_label_has_the_name_of_a_kind_without_its_group():
     command = "kubectl patch clusters.postgresql.cnpg.io <cluster> -n <namespace> -p x"
-    filled = commands.fill(command, {"cluster": "orders", "namespace": "shop"})
-    assert filled == "kubectl patch clusters.postgresql.cnpg.io orders -n shop -p x"
+    assert fill(command, {"cluster": "orders", "namespace": "shop"}) == (
+        "kubectl patch clusters.postgresql.cnpg.io orders -n shop -p x"
+    )
