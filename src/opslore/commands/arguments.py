@@ -58,8 +58,7 @@ def _program(text: str) -> tuple[str, Tool | None]:
     return (tool.name if tool and program in tool.synonyms else program), tool
 
 
-@lru_cache(maxsize=2048)
-def invocation(words: tuple[Word, ...]) -> Invocation:
+def read_invocation(words: tuple[Word, ...]) -> Invocation:
     """Read a simple command's words; the first is its program."""
     program, tool = _program(words[0].text)
     rest = words[1:]
@@ -71,6 +70,10 @@ def invocation(words: tuple[Word, ...]) -> Invocation:
         return _call(program, tool, tool.default, tool.flags, rest)
     verb, length = _verb(tool, rest)
     return _call(program, tool, verb, verb.flags, rest, length, length > 0 or not verb.path)
+
+
+invocation = lru_cache(maxsize=2048)(read_invocation)
+"""The same, remembered: for commands that are read several times (their holes, their risk)."""
 
 
 def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
@@ -85,9 +88,11 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
     while at < len(words) and words[at].text != "--":
         item, at = words[at], at + 1
         text = item.text
-        if text[:1] == "-" and text != "-" and is_flag(flags, item):
-            at = _read_flag(tool, flags, words, at - 1)[1]
-            continue
+        if text[:1] == "-" and text != "-":
+            behind = _read_flag(tool, flags, words, at - 1, [])
+            if behind:
+                at = behind
+                continue
         leading.append(tool.aliases.get(text, text))
         path = f"{path} {leading[-1]}" if path else leading[-1]
         path = tool.same.get(path, path)
@@ -142,48 +147,64 @@ def _split(
     """Positionals, flags, and what follows `--`; after `limit` positionals flags end."""
     positionals: list[Word] = []
     found: list[Flag] = []
-    at = 0
-    while at < len(words):
+    at, count = 0, len(words)
+    while at < count:
         item = words[at]
         text = item.text
         if limit is not None and len(positionals) > limit:
             positionals += words[at:]
             break
-        if text == "--":
-            if limit is None or not positionals[limit:]:
+        if text[:1] == "-" and text != "-":
+            if text != "--":
+                behind = _read_flag(tool, flags, words, at, found)
+                if behind:
+                    at = behind
+                    continue
+            elif limit is None or not positionals[limit:]:
                 return positionals, found, list(words[at + 1 :])
-            positionals.append(item)
-        elif text[:1] == "-" and text != "-" and is_flag(flags, item):
-            read, at = _read_flag(tool, flags, words, at)
-            found += read
-            continue
-        else:
-            positionals.append(item)
+        positionals.append(item)
         at += 1
     return positionals, found, []
 
 
-def _read_flag(tool: Tool, flags: Flags, words: Sequence[Word], at: int) -> tuple[list[Flag], int]:
-    """The flags that a word spells, and where the words go on behind them and their values."""
+def _read_flag(
+    tool: Tool, flags: Flags, words: Sequence[Word], at: int, found: list[Flag]
+) -> int | None:
+    """Add the flags that a word spells, with their values, to those found.
+
+    Returns where the words go on behind them; None when the word is no flag.
+    """
     item = words[at]
-    if item not in flags.spelled:
-        if len(flags.spelled) >= MAX_SPELLED:
-            flags.spelled.clear()
-        flags.spelled[item] = _spelled(tool, flags, item)
-    given, taking, always = flags.spelled[item]
-    read, after = list(given), at + 1
+    spelled = flags.spelled.get(item) or _remembered(tool, flags, item)
+    given, taking, always = spelled
+    if taking is None:
+        return None
+    found += given
+    at += 1
     if not taking:
-        return read, after
-    follows = words[after] if after < len(words) else None
+        return at
+    follows = words[at] if at < len(words) else None
     if follows is not None and (always or follows.text[:1] != "-"):
-        read.append(Flag(taking, follows))
-        after += 1
+        found.append(Flag(taking, follows))
+        at += 1
     else:
-        read.append(Flag(taking, _NOTHING if always else None))
-    while taking in flags.many and after < len(words) and words[after].text[:1] != "-":
-        read.append(Flag(taking, words[after]))
-        after += 1
-    return read, after
+        found.append(Flag(taking, _NOTHING if always else None))
+    while taking in flags.many and at < len(words) and words[at].text[:1] != "-":
+        found.append(Flag(taking, words[at]))
+        at += 1
+    return at
+
+
+def _remembered(tool: Tool, flags: Flags, item: Word) -> tuple[tuple[Flag, ...], str | None, bool]:
+    """What a word spells, each word read once; None for the flag that takes a value if it is none.
+
+    After MAX_SPELLED words all are forgotten.
+    """
+    if len(flags.spelled) >= MAX_SPELLED:
+        flags.spelled.clear()
+    found = _spelled(tool, flags, item) if is_flag(flags, item) else ((), None, False)
+    flags.spelled[item] = found
+    return found
 
 
 def _spelled(tool: Tool, flags: Flags, item: Word) -> tuple[tuple[Flag, ...], str, bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -122,7 +121,7 @@ class _Builder(Redirects):
             return self.redirected(node, depth)
         if kind == "negated_command":
             rows = self.sequence(node, depth)
-            return [(rows[0][0], replace(rows[0][1], negated=True)), *rows[1:]] if rows else []
+            return [(rows[0][0], rows[0][1]._replace(negated=True)), *rows[1:]] if rows else []
         if kind in ("command", "declaration_command", "unset_command"):
             return self.command(node, depth)
         if kind in ("variable_assignment", "variable_assignments"):
@@ -173,9 +172,9 @@ class _Builder(Redirects):
         if not rows or (words and not isinstance(rows[-1][1], Simple)):
             return [*rows, (";", Simple(tuple(words), (), tuple(redirects))), *rest]
         operator, last = rows[-1]
-        last = replace(last, redirects=(*last.redirects, *redirects))
+        last = last._replace(redirects=(*last.redirects, *redirects))
         if isinstance(last, Simple) and words:
-            last = replace(last, words=(*last.words, *words))
+            last = last._replace(words=(*last.words, *words))
         return [*rows[:-1], (operator, last), *rest]
 
     def compound(self, node: Any, depth: int) -> Compound:
