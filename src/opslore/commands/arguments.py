@@ -19,6 +19,9 @@ from opslore.commands.tables import Flags, Tool, Verb, tools
 MAX_SPELLED = 1024
 """Spellings of flags remembered for each verb of a tool."""
 
+MAX_STEPS = 4096
+"""Steps along verb paths remembered for each tool."""
+
 _NOTHING, _DASH = word(""), word("-")
 _SYSTEM_FOLDERS = re.compile(r"^/(?:usr/(?:local/)?)?s?bin/(?=[^/]+$)")
 
@@ -43,6 +46,22 @@ class Invocation(NamedTuple):
             if flag.name in names:
                 return flag.value.text if flag.value else ""
         return None
+
+
+class Step(NamedTuple):
+    """A place on the way along a verb path."""
+
+    path: str = ""
+    """What the words so far spell, other names resolved."""
+    leading: tuple[str, ...] = ()
+    """Those words, aliases resolved."""
+    flags: Flags | None = None
+    """The flags that may follow; None when no verb begins like this."""
+    verb: Verb | None = None
+    """The verb that it is."""
+
+
+_START = Step()
 
 
 def program_name(text: str) -> str:
@@ -82,34 +101,46 @@ def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
     Zero when no path is known: then the verb holds the first words as they are.
     """
     found: Verb | None = None
-    length, path = 0, ""
-    flags, leading, at = tool.flags, list[str](), 0
+    length, step = 0, _START
+    flags, at = tool.flags, 0
     wanted = 2 if tool.services else 1  # words that name an unknown verb
-    while at < len(words) and words[at].text != "--":
-        item, at = words[at], at + 1
-        text = item.text
+    while at < len(words):
+        text = words[at].text
         if text[:1] == "-" and text != "-":
-            behind = _read_flag(tool, flags, words, at - 1, [])
+            if text == "--":
+                break
+            behind = _read_flag(tool, flags, words, at, [])
             if behind:
                 at = behind
                 continue
-        leading.append(tool.aliases.get(text, text))
-        path = f"{path} {leading[-1]}" if path else leading[-1]
-        path = tool.same.get(path, path)
+        at += 1
+        step = tool.seen.get((step.leading, text)) or _step(tool, step, text)
+        leading = step.leading
         in_service = leading[0] in tool.services and not found
-        node, verb = tool.seen.get(path) or tool.look(path)
-        if node is None and not in_service and len(leading) >= wanted:
+        if step.flags is None and not in_service and len(leading) >= wanted:
             break
-        flags = node or flags
-        if verb:
-            found, length = verb, len(leading)
-        elif in_service and (level := tool.operation(path)):
-            return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
+        flags = step.flags or flags
+        if step.verb:
+            found, length = step.verb, len(leading)
+        elif in_service and (level := tool.operation(step.path)):
+            return Verb(leading, level, flags, tool.defaults), len(leading)
     if found:
         return found, length
-    if not leading:
+    if not step.leading:
         return replace(tool.default, risk="read"), 0
-    return Verb(tuple(leading[:wanted]), flags=tool.flags, defaults=tool.defaults), 0
+    return Verb(step.leading[:wanted], flags=tool.flags, defaults=tool.defaults), 0
+
+
+def _step(tool: Tool, before: Step, text: str) -> Step:
+    """Go one word further along a verb path."""
+    if len(tool.seen) >= MAX_STEPS:
+        tool.seen.clear()
+    leading = (*before.leading, tool.aliases.get(text, text))
+    path = f"{before.path} {leading[-1]}" if before.path else leading[-1]
+    path = tool.same.get(path, path)
+    found = Step(path, leading, tool.nodes.get(path), tool.verbs.get(path))
+    tool.seen[before.leading, text] = found
+    return found
 
 
 def _call(
@@ -121,6 +152,12 @@ def _call(
     skip: int = 0,
     known: bool = True,
 ) -> Invocation:
+    if known and not verb.inner:
+        positionals, found, after = _split(tool, flags, words)
+        kept = tuple(positionals[skip:])
+        if after and any([item.text.startswith("-") for item in after]):
+            return Invocation(program, tool, verb, kept, tuple(found), after=tuple(after))
+        return Invocation(program, tool, verb, (*kept, *after) if after else kept, tuple(found))
     limit, inner = (skip + int(verb.inner) if verb.inner.isdigit() else None), tuple[Word, ...]()
     positionals, found, after = _split(tool, flags, words, limit)
     if limit is not None:
@@ -128,15 +165,9 @@ def _call(
         inner += tuple(after)
     elif verb.inner == "--" or not known:
         inner = tuple(after)
-    elif verb.inner:
+    else:
         inner = (word(verb.inner), *positionals[skip:])
         positionals = positionals[:skip]
-    elif any(item.text.startswith("-") for item in after):
-        return Invocation(
-            program, tool, verb, tuple(positionals[skip:]), tuple(found), after=tuple(after)
-        )
-    else:
-        positionals += after
     kept = tuple(positionals[skip:])
     return Invocation(program, tool, verb, kept, tuple(found), inner, known_verb=known)
 
