@@ -16,7 +16,7 @@ from opslore.commands.arguments import Invocation, invocation, read_invocation
 from opslore.commands.holes import Hole, typed_holes
 from opslore.commands.inline import inlined
 from opslore.commands.kube import Target, targets
-from opslore.commands.parse import parse
+from opslore.commands.parse import holeless, parse
 from opslore.commands.quotes import literal
 from opslore.commands.render import Unit, render
 from opslore.commands.scan import MARK, OPEN
@@ -43,11 +43,13 @@ class Form:
 @lru_cache(maxsize=8192)
 def canonical(command: str) -> str:
     """The canonical form of a command; "" when it is not parseable."""
+    script = holeless(command)
+    if script:
+        return render(_units(script, []))
     found = _form(command)
     if found.reason:
         return ""
-    text = render(found.units)
-    return _name_holes(text, found.holes)
+    return _name_holes(render(found.units), found.holes)
 
 
 @lru_cache(maxsize=2048)

@@ -8,7 +8,7 @@ from typing import Any
 
 from opslore.commands.plain import plain
 from opslore.commands.redirects import Item, Joined, Redirects
-from opslore.commands.scan import Slot, mask, prepare, scan
+from opslore.commands.scan import Slot, mask, may_hold, prepare, scan
 from opslore.commands.syntax import (
     Assignment,
     Clause,
@@ -30,6 +30,8 @@ _LABELS = frozenset({"if", "then", "elif", "else", "do", "while", "until"})
 _BEYOND_ASCII = re.compile("[^\x01-\x7f]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 """A shell drops some of these and takes others for letters; none belongs in a command."""
+_MORE = re.compile(r"[$`#\\]|^ *\[")
+"""Signs of a prompt, a remark, an escape or an expansion."""
 _RESERVED = frozenset(["do", "done", "then", "fi", "else", "elif", "esac", "}", "!"])
 """Words that bash never takes for a program; the grammar is more lenient."""
 
@@ -40,6 +42,16 @@ def parse(command: str) -> Script:
     `ok` is False, with a reason, for text that is empty, too long, nested too deep, or no shell.
     """
     return _parse(prepare(command))
+
+
+def holeless(command: str) -> Script | None:
+    """The tree of a plain line of printable ASCII without holes; None when there is more to it.
+
+    It is not remembered: reading it again costs less than keeping it.
+    """
+    if not (command.isascii() and command.isprintable()) or len(command) > MAX_CHARACTERS:
+        return None
+    return None if _MORE.search(command) or may_hold(command) else plain(command)
 
 
 @lru_cache(maxsize=2048)
