@@ -71,7 +71,7 @@ def _grammar(source: str, slots: tuple[Slot, ...]) -> Script:
         items, operators = _unzip(_Builder(source).sequence(root, 0))
     except TooDeep:
         return Script(ok=False, reason="nested too deep", slots=slots)
-    reserved = (one.program in _RESERVED for one in simple_commands(Script(items, operators)))
+    reserved = [one.program in _RESERVED for one in simple_commands(Script(items, operators))]
     if root.has_error or any(reserved):
         return Script(items, operators, False, "not shell syntax", slots)
     if not items:
@@ -84,7 +84,7 @@ def _ascii(text: str) -> bytes:
 
     The grammar's scanner looks code points up in C's 256-entry character table and crashes on some.
     """
-    return _BEYOND_ASCII.sub("x", text).encode("ascii")
+    return (text if text.isascii() else _BEYOND_ASCII.sub("x", text)).encode("ascii")
 
 
 @cache
@@ -96,7 +96,7 @@ def _parser() -> Any:
 
 
 def _unzip(joined: Joined) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    return tuple(item for _, item in joined), tuple(operator for operator, _ in joined[1:])
+    return tuple([item for _, item in joined]), tuple([operator for operator, _ in joined[1:]])
 
 
 class _Builder(Redirects):
@@ -115,9 +115,10 @@ class _Builder(Redirects):
         found: Joined = []
         pending = ";"
         for node in nodes:
-            if node.type in _OPERATORS:
-                pending = node.type
-            elif node.is_named and node.type != "comment":
+            kind = node.type
+            if kind in _OPERATORS:
+                pending = kind
+            elif kind != "comment" and node.is_named:
                 rows = self.statement(node, depth + 1)
                 if rows:
                     found.append((pending, rows[0][1]))
@@ -148,16 +149,18 @@ class _Builder(Redirects):
         redirects: list[Redirect] = []
         rest: Joined = []
         for child in node.children:
-            if child.type == "variable_assignment":
+            kind = child.type
+            if kind == "variable_assignment":
                 assignments.append(self.assignment(child, depth))
-            elif child.type.endswith("_redirect"):
+            elif kind == "command_name":
+                below = child.children
+                words.append(self.word(below[0] if below else child, depth))
+            elif kind.endswith("_redirect"):
                 more, rows = self.redirect(child, depth)
                 redirects += more
                 rest += rows
                 words += self.behind(child, depth)
-            elif child.type == "command_name":
-                words.append(self.word(child.children[0] if child.children else child, depth))
-            elif child.type != "comment":
+            elif kind != "comment":
                 words.append(self.word(child, depth))
         return [("", Simple(tuple(words), tuple(assignments), tuple(redirects))), *rest]
 
