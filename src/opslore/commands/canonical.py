@@ -84,6 +84,8 @@ def _name_holes(text: str, holes: tuple[Hole, ...]) -> str:
 
 
 def _units(script: Script, holes: list[Hole]) -> tuple[Unit, ...]:
+    if len(script.items) == 1 and isinstance(only := script.items[0], Simple):
+        return (_simple("", only, holes),)
     return tuple(
         [
             _simple(operator, item, holes)

@@ -30,8 +30,6 @@ _LABELS = frozenset({"if", "then", "elif", "else", "do", "while", "until"})
 _BEYOND_ASCII = re.compile("[^\x01-\x7f]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 """A shell drops some of these and takes others for letters; none belongs in a command."""
-_MORE = re.compile(r"[$`#\\]|^ *\[")
-"""Signs of a prompt, a remark, an escape or an expansion."""
 _RESERVED = frozenset(["do", "done", "then", "fi", "else", "elif", "esac", "}", "!"])
 """Words that bash never takes for a program; the grammar is more lenient."""
 
@@ -51,7 +49,8 @@ def holeless(command: str) -> Script | None:
     """
     if not (command.isascii() and command.isprintable()) or len(command) > MAX_CHARACTERS:
         return None
-    return None if _MORE.search(command) or may_hold(command) else plain(command)
+    # A prompt ends in `$` or `#`.
+    return None if "#" in command or may_hold(command) else plain(command)
 
 
 @lru_cache(maxsize=2048)

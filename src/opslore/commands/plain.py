@@ -27,7 +27,7 @@ _TOKEN = re.compile(
 )
 """Words, redirects (with the blank before them) and operators; any other character is none."""
 _PIECES = re.compile(r"'[^']*'|\"[^\"]*\"|[^'\"]+")
-_SIGNS = re.compile("['\"|;&<>\n\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+_SIGNS = re.compile("['\"|;&<>\n-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 """Without these, words are what stands between blanks (`str.split` knows more of them)."""
 _OPERATORS = frozenset({"|", "||", "&&", ";", "&"})
 _KEYWORDS = frozenset(
@@ -85,12 +85,9 @@ def _one_command(text: str, slots: tuple[Slot, ...]) -> Script | None:
     if first is None:
         item = _simple(tokens) if "=" in tokens[0] else None
         return Script((item,), (), True, "", slots) if item else None
-    words = [first]
-    for token in tokens[1:]:
-        found = _word(token)
-        if found is None:
-            return None
-        words.append(found)
+    words = [found for token in tokens if (found := _word(token))]
+    if len(words) < len(tokens):
+        return None
     return Script((Simple(tuple(words)),), (), True, "", slots)
 
 

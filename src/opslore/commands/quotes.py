@@ -14,6 +14,8 @@ _PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
 @lru_cache(maxsize=16_384)
 def literal(text: str) -> str:
     """Text with the quotes that it needs, its JSON made compact."""
+    if _PLAIN.fullmatch(text):
+        return text
     return _quote(_compact(text))
 
 
