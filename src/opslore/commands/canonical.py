@@ -45,7 +45,7 @@ def canonical(command: str) -> str:
     """The canonical form of a command; "" when it is not parseable."""
     script = holeless(command)
     if script:
-        return render(_units(script, []))
+        return render(_units(inlined(script), [])) if script.ok else ""
     found = _form(command)
     if found.reason:
         return ""

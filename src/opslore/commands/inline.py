@@ -28,7 +28,7 @@ _PLAIN_VALUE = re.compile("[\\w./:@%+=,\ue000\ue001-]+")
 
 def inlined(script: Script) -> Script:
     """The script with its plain variables resolved, and their assignments dropped."""
-    sets = any(isinstance(item, Simple) and item.assignments for item in script.items)
+    sets = [item for item in script.items if isinstance(item, Simple) and item.assignments]
     values = _plain_variables(script) if sets else {}
     if not values:
         return script

@@ -43,14 +43,15 @@ def parse(command: str) -> Script:
 
 
 def holeless(command: str) -> Script | None:
-    """The tree of a plain line of printable ASCII without holes; None when there is more to it.
+    """The tree of a line of printable ASCII without holes, not remembered; None for other text.
 
-    It is not remembered: reading it again costs less than keeping it.
+    Reading such a line again costs less than keeping it.
     """
     if not (command.isascii() and command.isprintable()) or len(command) > MAX_CHARACTERS:
         return None
-    # A prompt ends in `$` or `#`.
-    return None if "#" in command or may_hold(command) else plain(command)
+    if "#" in command or may_hold(command):  # a prompt ends in `$` or `#`
+        return None
+    return plain(command) or _grammar(command, ())
 
 
 @lru_cache(maxsize=2048)
