@@ -49,6 +49,8 @@ _WHOLE = {"{}": Word((Part("bare", "{}"),)), "\\;": Word((Part("text", ";"),))}
 
 def plain(text: str, slots: tuple[Slot, ...] = ()) -> Script | None:
     """The tree of a plain command line; None when it needs the full grammar."""
+    if ("$" in text or "`" in text) and "'" not in text:
+        return None  # an expansion, which only single quotes make plain
     if not _SIGNS.search(text):
         return _one_command(text, slots)
     items: list[Simple] = []

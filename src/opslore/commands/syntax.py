@@ -161,6 +161,6 @@ def simple_commands(script: Script) -> Iterator[Simple]:
         else:
             for clause in item.clauses:
                 yield from simple_commands(clause.script)
-        for part in words_of(item):
-            for inner in part.scripts:
+        for one in words_of(item):
+            for inner in () if one.fixed else one.scripts:
                 yield from simple_commands(inner)
