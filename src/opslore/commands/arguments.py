@@ -19,6 +19,9 @@ from opslore.commands.tables import Flags, Tool, Verb, tools
 MAX_SPELLED = 1024
 """Spellings of flags remembered for each verb of a tool."""
 
+MAX_STEPS = 4096
+"""Steps along verb paths remembered for each tool."""
+
 _NOTHING, _DASH = word(""), word("-")
 _SYSTEM_FOLDERS = re.compile(r"^/(?:usr/(?:local/)?)?s?bin/(?=[^/]+$)")
 
@@ -45,6 +48,22 @@ class Invocation(NamedTuple):
         return None
 
 
+class Step(NamedTuple):
+    """A place on the way along a verb path."""
+
+    path: str = ""
+    """What the words so far spell, other names resolved."""
+    leading: tuple[str, ...] = ()
+    """Those words, aliases resolved."""
+    flags: Flags | None = None
+    """The flags that may follow; None when no verb begins like this."""
+    verb: Verb | None = None
+    """The verb that it is."""
+
+
+_START = Step()
+
+
 def program_name(text: str) -> str:
     """The program without its system folder: `/usr/bin/rm` is `rm`."""
     return _SYSTEM_FOLDERS.sub("", text) if text[:1] == "/" else text
@@ -58,8 +77,7 @@ def _program(text: str) -> tuple[str, Tool | None]:
     return (tool.name if tool and program in tool.synonyms else program), tool
 
 
-@lru_cache(maxsize=2048)
-def invocation(words: tuple[Word, ...]) -> Invocation:
+def read_invocation(words: tuple[Word, ...]) -> Invocation:
     """Read a simple command's words; the first is its program."""
     program, tool = _program(words[0].text)
     rest = words[1:]
@@ -73,38 +91,56 @@ def invocation(words: tuple[Word, ...]) -> Invocation:
     return _call(program, tool, verb, verb.flags, rest, length, length > 0 or not verb.path)
 
 
+invocation = lru_cache(maxsize=2048)(read_invocation)
+"""The same, remembered: for commands that are read several times (their holes, their risk)."""
+
+
 def _verb(tool: Tool, words: Sequence[Word]) -> tuple[Verb, int]:
     """The longest verb path that the leading positionals spell, and how many they are.
 
     Zero when no path is known: then the verb holds the first words as they are.
     """
     found: Verb | None = None
-    length, path = 0, ""
-    flags, leading, at = tool.flags, list[str](), 0
+    length, step = 0, _START
+    flags, at = tool.flags, 0
     wanted = 2 if tool.services else 1  # words that name an unknown verb
-    while at < len(words) and words[at].text != "--":
-        item, at = words[at], at + 1
-        text = item.text
-        if text[:1] == "-" and text != "-" and is_flag(flags, item):
-            at = _read_flag(tool, flags, words, at - 1)[1]
-            continue
-        leading.append(tool.aliases.get(text, text))
-        path = f"{path} {leading[-1]}" if path else leading[-1]
-        path = tool.same.get(path, path)
+    while at < len(words):
+        text = words[at].text
+        if text[:1] == "-" and text != "-":
+            if text == "--":
+                break
+            behind = _read_flag(tool, flags, words, at, [])
+            if behind:
+                at = behind
+                continue
+        at += 1
+        step = tool.seen.get((step.leading, text)) or _step(tool, step, text)
+        leading = step.leading
         in_service = leading[0] in tool.services and not found
-        node, verb = tool.seen.get(path) or tool.look(path)
-        if node is None and not in_service and len(leading) >= wanted:
+        if step.flags is None and not in_service and len(leading) >= wanted:
             break
-        flags = node or flags
-        if verb:
-            found, length = verb, len(leading)
-        elif in_service and (level := tool.operation(path)):
-            return Verb(tuple(leading), level, flags, tool.defaults), len(leading)
+        flags = step.flags or flags
+        if step.verb:
+            found, length = step.verb, len(leading)
+        elif in_service and (level := tool.operation(step.path)):
+            return Verb(leading, level, flags, tool.defaults), len(leading)
     if found:
         return found, length
-    if not leading:
+    if not step.leading:
         return replace(tool.default, risk="read"), 0
-    return Verb(tuple(leading[:wanted]), flags=tool.flags, defaults=tool.defaults), 0
+    return Verb(step.leading[:wanted], flags=tool.flags, defaults=tool.defaults), 0
+
+
+def _step(tool: Tool, before: Step, text: str) -> Step:
+    """Go one word further along a verb path."""
+    if len(tool.seen) >= MAX_STEPS:
+        tool.seen.clear()
+    leading = (*before.leading, tool.aliases.get(text, text))
+    path = f"{before.path} {leading[-1]}" if before.path else leading[-1]
+    path = tool.same.get(path, path)
+    found = Step(path, leading, tool.nodes.get(path), tool.verbs.get(path))
+    tool.seen[before.leading, text] = found
+    return found
 
 
 def _call(
@@ -116,6 +152,12 @@ def _call(
     skip: int = 0,
     known: bool = True,
 ) -> Invocation:
+    if known and not verb.inner:
+        positionals, found, after = _split(tool, flags, words)
+        kept = tuple(positionals[skip:])
+        if after and any([item.text.startswith("-") for item in after]):
+            return Invocation(program, tool, verb, kept, tuple(found), after=tuple(after))
+        return Invocation(program, tool, verb, (*kept, *after) if after else kept, tuple(found))
     limit, inner = (skip + int(verb.inner) if verb.inner.isdigit() else None), tuple[Word, ...]()
     positionals, found, after = _split(tool, flags, words, limit)
     if limit is not None:
@@ -123,15 +165,9 @@ def _call(
         inner += tuple(after)
     elif verb.inner == "--" or not known:
         inner = tuple(after)
-    elif verb.inner:
+    else:
         inner = (word(verb.inner), *positionals[skip:])
         positionals = positionals[:skip]
-    elif any(item.text.startswith("-") for item in after):
-        return Invocation(
-            program, tool, verb, tuple(positionals[skip:]), tuple(found), after=tuple(after)
-        )
-    else:
-        positionals += after
     kept = tuple(positionals[skip:])
     return Invocation(program, tool, verb, kept, tuple(found), inner, known_verb=known)
 
@@ -142,48 +178,64 @@ def _split(
     """Positionals, flags, and what follows `--`; after `limit` positionals flags end."""
     positionals: list[Word] = []
     found: list[Flag] = []
-    at = 0
-    while at < len(words):
+    at, count = 0, len(words)
+    while at < count:
         item = words[at]
         text = item.text
         if limit is not None and len(positionals) > limit:
             positionals += words[at:]
             break
-        if text == "--":
-            if limit is None or not positionals[limit:]:
+        if text[:1] == "-" and text != "-":
+            if text != "--":
+                behind = _read_flag(tool, flags, words, at, found)
+                if behind:
+                    at = behind
+                    continue
+            elif limit is None or not positionals[limit:]:
                 return positionals, found, list(words[at + 1 :])
-            positionals.append(item)
-        elif text[:1] == "-" and text != "-" and is_flag(flags, item):
-            read, at = _read_flag(tool, flags, words, at)
-            found += read
-            continue
-        else:
-            positionals.append(item)
+        positionals.append(item)
         at += 1
     return positionals, found, []
 
 
-def _read_flag(tool: Tool, flags: Flags, words: Sequence[Word], at: int) -> tuple[list[Flag], int]:
-    """The flags that a word spells, and where the words go on behind them and their values."""
+def _read_flag(
+    tool: Tool, flags: Flags, words: Sequence[Word], at: int, found: list[Flag]
+) -> int | None:
+    """Add the flags that a word spells, with their values, to those found.
+
+    Returns where the words go on behind them; None when the word is no flag.
+    """
     item = words[at]
-    if item not in flags.spelled:
-        if len(flags.spelled) >= MAX_SPELLED:
-            flags.spelled.clear()
-        flags.spelled[item] = _spelled(tool, flags, item)
-    given, taking, always = flags.spelled[item]
-    read, after = list(given), at + 1
+    spelled = flags.spelled.get(item) or _remembered(tool, flags, item)
+    given, taking, always = spelled
+    if taking is None:
+        return None
+    found += given
+    at += 1
     if not taking:
-        return read, after
-    follows = words[after] if after < len(words) else None
+        return at
+    follows = words[at] if at < len(words) else None
     if follows is not None and (always or follows.text[:1] != "-"):
-        read.append(Flag(taking, follows))
-        after += 1
+        found.append(Flag(taking, follows))
+        at += 1
     else:
-        read.append(Flag(taking, _NOTHING if always else None))
-    while taking in flags.many and after < len(words) and words[after].text[:1] != "-":
-        read.append(Flag(taking, words[after]))
-        after += 1
-    return read, after
+        found.append(Flag(taking, _NOTHING if always else None))
+    while taking in flags.many and at < len(words) and words[at].text[:1] != "-":
+        found.append(Flag(taking, words[at]))
+        at += 1
+    return at
+
+
+def _remembered(tool: Tool, flags: Flags, item: Word) -> tuple[tuple[Flag, ...], str | None, bool]:
+    """What a word spells, each word read once; None for the flag that takes a value if it is none.
+
+    After MAX_SPELLED words all are forgotten.
+    """
+    if len(flags.spelled) >= MAX_SPELLED:
+        flags.spelled.clear()
+    found = _spelled(tool, flags, item) if is_flag(flags, item) else ((), None, False)
+    flags.spelled[item] = found
+    return found
 
 
 def _spelled(tool: Tool, flags: Flags, item: Word) -> tuple[tuple[Flag, ...], str, bool]:

@@ -7,26 +7,27 @@ it can be parsed again, and its canonical form is itself.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from opslore.commands.arguments import Invocation, invocation
+from opslore.commands.arguments import Invocation, invocation, read_invocation
 from opslore.commands.holes import Hole, typed_holes
 from opslore.commands.inline import inlined
 from opslore.commands.kube import Target, targets
-from opslore.commands.parse import parse
+from opslore.commands.parse import holeless, parse
+from opslore.commands.quotes import literal
 from opslore.commands.render import Unit, render
 from opslore.commands.scan import MARK, OPEN
 from opslore.commands.spellings import Flag
 from opslore.commands.syntax import Compound, Part, Redirect, Script, Simple, Word
+from opslore.commands.tables import Tool, Verb
 
-_PLAIN = re.compile(r"[\w@%+=:,./^-]+", re.ASCII)
 _NUMBERED = re.compile(r"(?:_\d+)+$")
 __all__ = ["Form", "Unit", "canonical", "form"]
 
+_SELECTOR = re.compile(r"[\w./=!,\ue000\ue001-]+")
 _SELECTORS = frozenset({"selector", "field-selector", "pod-selector"})
 
 
@@ -42,11 +43,13 @@ class Form:
 @lru_cache(maxsize=8192)
 def canonical(command: str) -> str:
     """The canonical form of a command; "" when it is not parseable."""
+    script = holeless(command)
+    if script:
+        return render(_units(inlined(script), [])) if script.ok else ""
     found = _form(command)
     if found.reason:
         return ""
-    text = render(found.units)
-    return _name_holes(text, found.holes)
+    return _name_holes(render(found.units), found.holes)
 
 
 @lru_cache(maxsize=2048)
@@ -81,57 +84,63 @@ def _name_holes(text: str, holes: tuple[Hole, ...]) -> str:
 
 
 def _units(script: Script, holes: list[Hole]) -> tuple[Unit, ...]:
-    rows = zip(("", *script.operators), script.items, strict=False)
+    if len(script.items) == 1 and isinstance(only := script.items[0], Simple):
+        return (_simple("", only, holes),)
     return tuple(
         [
             _simple(operator, item, holes)
             if isinstance(item, Simple)
             else _compound(operator, item, holes)
-            for operator, item in rows
+            for operator, item in zip(("", *script.operators), script.items, strict=False)
         ]
     )
 
 
 def _simple(operator: str, item: Simple, holes: list[Hole]) -> Unit:
-    assignments = tuple([f"{one.name}={quoted(one.value, holes)}" for one in item.assignments])
-    redirects = tuple([_redirect(one, holes) for one in item.redirects])
-    if not item.words:
-        return Unit(operator, assignments=assignments, redirects=redirects, negated=item.negated)
-    call = invocation(item.words)
-    fixed = all([part.kind == "text" for part in item.words[0].parts])
-    program = _literal(call.program) if fixed else quoted(item.words[0], holes)
+    words, assignments, redirects, negated = item
+    sets: tuple[str, ...] = ()
+    if assignments:
+        sets = tuple([f"{one.name}={quoted(one.value, holes)}" for one in assignments])
+    files = tuple([_redirect(one, holes) for one in redirects]) if redirects else ()
+    if not words:
+        return Unit(operator, assignments=sets, redirects=files, negated=negated)
+    # Holes were read from the same words before.
+    call = invocation(words) if holes else read_invocation(words)
     if call.tool and call.tool.family == "kubectl":
         found, rest = targets(call)
-        arguments = [_target(one, holes) for one in found]
-        arguments += [quoted(word, holes) for word in rest]
+        arguments = (*[_target(one, holes) for one in found], *_all_quoted(rest, holes))
     else:
-        arguments = [quoted(word, holes) for word in call.positionals]
-    flags = _flags(call, holes)
-    inner: tuple[Unit, ...] = ()
-    if call.inner:
-        inner = (_simple("", Simple(call.inner), holes),)
+        arguments = _all_quoted(call.positionals, holes)
     return Unit(
         operator,
-        program,
+        literal(call.program) if words[0].fixed else quoted(words[0], holes),
         call.verb.path if call.known_verb else (),
-        tuple(arguments),
-        flags,
-        inner,
-        tuple([quoted(word, holes) for word in call.after]),
-        assignments,
-        redirects,
-        negated=item.negated,
+        arguments,
+        _flags(call, holes) if call.flags else (),
+        (_simple("", Simple(call.inner), holes),) if call.inner else (),
+        _all_quoted(call.after, holes) if call.after else (),
+        sets,
+        files,
+        (),
+        negated,
     )
+
+
+def _all_quoted(words: Sequence[Word], holes: list[Hole]) -> tuple[str, ...]:
+    return tuple([literal(one.text) if one.fixed else quoted(one, holes) for one in words])
 
 
 def _target(target: Target, holes: list[Hole]) -> str:
     """`pod/x` or `pod`; a hole for a kind stays a hole."""
-    if target.name is None:
-        return _literal(target.kind)
-    first, *rest = target.name.parts
+    kind, name = target
+    if name is None:
+        return literal(kind)
+    if name.fixed:
+        return literal(f"{kind}/{name.text}")
+    first, *rest = name.parts
     if first.text[:1] == "~":  # behind the slash it is no home folder any more
         first = Part("text", first.text)
-    return quoted(Word((Part("text", f"{target.kind}/"), first, *rest)), holes)
+    return quoted(Word((Part("text", f"{kind}/"), first, *rest)), holes)
 
 
 def _flags(call: Invocation, holes: list[Hole]) -> tuple[tuple[str, str | None], ...]:
@@ -139,10 +148,11 @@ def _flags(call: Invocation, holes: list[Hole]) -> tuple[tuple[str, str | None],
     if call.tool is None:
         rows = [(flag.name, _group(flag.value, holes)) for flag in call.flags]
     else:
-        rows = [row for flag in call.flags if (row := _flag(call, flag, holes))]
-
+        rows = [row for flag in call.flags if (row := _flag(call.tool, call.verb, flag, holes))]
     if len(rows) < 2:
         return tuple(rows)
+    if len(dict(rows)) == len(rows):  # no name twice: values decide nothing
+        return tuple(sorted(rows))
     if call.tool and call.tool.verbs:
         rows = list(dict.fromkeys(rows))
     return tuple(sorted(rows, key=lambda row: _place(row, holes)))
@@ -170,33 +180,38 @@ def _group(value: Word | None, holes: list[Hole]) -> str | None:
     return " ".join(quoted(Word(tuple(group)), holes) for group in groups)
 
 
-def _flag(call: Invocation, flag: Flag, holes: list[Hole]) -> tuple[str, str | None] | None:
+def _flag(tool: Tool, verb: Verb, flag: Flag, holes: list[Hole]) -> tuple[str, str | None] | None:
     """A flag's name and value; None for a documented default."""
-    tool, verb = call.tool, call.verb
-    default = verb.defaults.get(flag.name) or (tool.defaults.get(flag.name) if tool else None)
-    value = quoted(_settled(flag.value, call), holes) if flag.value else None
-    boolean = tool is not None and flag.name not in verb.flags.value
-    if boolean and value in ("true", "false"):
-        if value == (default or "false"):
+    name, word = flag
+    default = verb.defaults.get(name) or tool.defaults.get(name)
+    value = None
+    if word is not None:
+        value = literal(word.text) if word.fixed else quoted(_settled(word, tool), holes)
+    if name not in verb.flags.value:
+        if value in ("true", "false"):
+            if value == (default or "false"):
+                return None
+            return (name, None) if value == "true" else (name, value)
+        if value is None and default == "true":
             return None
-        return (flag.name, None) if value == "true" else (flag.name, value)
-    if boolean and value is None and default == "true":
+    if value is None:
+        return name, None
+    if value == default:
         return None
-    if value is not None and value == default:
-        return None
-    if flag.name in _SELECTORS and value and re.fullmatch(r"[\w./=!,\ue000\ue001-]+", value):
-        value = ",".join(sorted(part.replace("==", "=") for part in value.split(",")))
-    return flag.name, value
+    if name in _SELECTORS and ("," in value or "=" in value) and _SELECTOR.fullmatch(value):
+        value = ",".join(sorted([part.replace("==", "=") for part in value.split(",")]))
+    return name, value
 
 
-def _settled(word: Word, call: Invocation) -> Word:
+def _settled(word: Word, tool: Tool) -> Word:
     """Tools that take no file names have no globs: `{.items[*]}` needs no quotes there."""
-    if len(word.parts) == 1 and word.parts[0].kind == "text":
+    if not tool.verbs:
         return word
-    if call.tool and call.tool.verbs:
-        parts = tuple(Part("text", one.text) if one.kind == "bare" else one for one in word.parts)
-        return Word((Part("text", word.text),)) if word.literal is not None else Word(parts)
-    return word
+    if word.literal is not None:
+        return Word((Part("text", word.text),))
+    return Word(
+        tuple([Part("text", one.text) if one.kind == "bare" else one for one in word.parts])
+    )
 
 
 def _compound(operator: str, item: Compound, holes: list[Hole]) -> Unit:
@@ -231,13 +246,11 @@ def _redirect(redirect: Redirect, holes: list[Hole]) -> str:
 
 def quoted(word: Word, holes: list[Hole]) -> str:
     """A word with the quotes it needs and no others."""
+    if word.fixed:
+        return literal(word.text)
     if len(word.parts) == 1:
         part = word.parts[0]
-        if part.kind == "text":
-            return _literal(part.text)
         return part.text if part.kind != "substitution" else _substitution(part, holes)
-    if all(part.kind == "text" for part in word.parts):
-        return _literal(word.text)
     if any(part.kind in ("bare", "process") for part in word.parts):
         return "".join(quoted(Word((part,)), holes) for part in word.parts)
     pieces = []
@@ -251,27 +264,3 @@ def quoted(word: Word, holes: list[Hole]) -> str:
 
 def _substitution(part: Part, holes: list[Hole]) -> str:
     return "$(" + render(_units(part.scripts[0], holes)) + ")"
-
-
-@lru_cache(maxsize=16_384)
-def _literal(text: str) -> str:
-    """Literal text, its JSON made compact, with the quotes that it needs."""
-    return _quote(_compact(text))
-
-
-def _quote(text: str) -> str:
-    if _PLAIN.fullmatch(MARK.sub("_", text) if OPEN in text else text):
-        return text
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
-def _compact(text: str) -> str:
-    """JSON with its spaces and key order taken out; any other text as it is."""
-    if text[:1] not in ("{", "["):
-        return text
-    try:
-        return json.dumps(
-            json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
-    except (ValueError, RecursionError):
-        return text

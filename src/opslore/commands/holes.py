@@ -14,7 +14,7 @@ from functools import lru_cache
 from opslore.commands.arguments import Invocation, invocation
 from opslore.commands.kube import targets
 from opslore.commands.parse import parse
-from opslore.commands.scan import MARK, Slot, scan
+from opslore.commands.scan import MARK, OPEN, Slot, scan
 from opslore.commands.syntax import Script
 from opslore.commands.tables import hole_tables
 
@@ -162,7 +162,7 @@ def _context(call: Invocation) -> Iterator[tuple[int, str, bool]]:
             yield from ((number, kind, True) for number in _whole(flag.value.text))
     if tool == "kubectl":
         for target in targets(call)[0]:
-            kind = "name" if MARK.search(target.kind) else target.kind
+            kind = "name" if OPEN in target.kind else target.kind
             label = hole_tables().resources.get(kind, kind)
             yield from (
                 (number, label, False) for number in _whole(target.name.text if target.name else "")
@@ -175,5 +175,5 @@ def _context(call: Invocation) -> Iterator[tuple[int, str, bool]]:
 
 
 def _whole(text: str) -> list[int]:
-    found = MARK.fullmatch(text)
+    found = MARK.fullmatch(text) if text[:1] == OPEN else None
     return [int(found.group(1))] if found else []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 
 from opslore.commands.syntax import (
     Assignment,
@@ -29,7 +28,7 @@ _PLAIN_VALUE = re.compile("[\\w./:@%+=,\ue000\ue001-]+")
 
 def inlined(script: Script) -> Script:
     """The script with its plain variables resolved, and their assignments dropped."""
-    sets = any(isinstance(item, Simple) and item.assignments for item in script.items)
+    sets = [item for item in script.items if isinstance(item, Simple) and item.assignments]
     values = _plain_variables(script) if sets else {}
     if not values:
         return script
@@ -41,7 +40,7 @@ def inlined(script: Script) -> Script:
         operators.append(operator)
     if not items:
         return script
-    return replace(script, items=tuple(items), operators=tuple(operators[1:]))
+    return script._replace(items=tuple(items), operators=tuple(operators[1:]))
 
 
 def _plain_variables(script: Script) -> dict[str, Word]:
@@ -104,7 +103,7 @@ def _sets_only(item: Simple | Compound, values: Mapping[str, Word]) -> bool:
 
 
 def _script(script: Script, values: Mapping[str, Word]) -> Script:
-    return replace(script, items=tuple(_item(item, values) for item in script.items))
+    return script._replace(items=tuple(_item(item, values) for item in script.items))
 
 
 def _item(item: Simple | Compound, values: Mapping[str, Word]) -> Simple | Compound:
@@ -119,7 +118,7 @@ def _item(item: Simple | Compound, values: Mapping[str, Word]) -> Simple | Compo
         )
         return Simple(words, assignments, redirects, item.negated)
     clauses = tuple(Clause(one.label, _script(one.script, values)) for one in item.clauses)
-    return replace(item, words=words, redirects=redirects, clauses=clauses)
+    return item._replace(words=words, redirects=redirects, clauses=clauses)
 
 
 def _word(word: Word, values: Mapping[str, Word]) -> Word:

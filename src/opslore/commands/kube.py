@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from opslore.commands.arguments import Invocation
 from opslore.commands.spellings import without_prefix
@@ -14,8 +14,7 @@ from opslore.commands.tables import ambiguous_kinds, resource_groups, resource_k
 _ANNOTATING = frozenset({"label", "annotate", "taint", "set"})
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A resource kind (singular), and the name of one object; no name means all of the kind."""
 
     kind: str
@@ -69,11 +68,14 @@ def targets(call: Invocation) -> tuple[list[Target], list[Word]]:
     if call.verb.path[0] in _ANNOTATING:
         cut = next((at for at, item in enumerate(names) if _is_pair(item.text)), len(names))
         names, rest = names[:cut], names[cut:]
-    kinds = sorted(kind_name(kind) for kind in first.split(","))
-    kind = ",".join(kinds)
+    kind = kind_name(first) if "," not in first else _several(first)
     if not names:
         return [Target(kind)], rest
     return [Target(kind, item) for item in names], rest
+
+
+def _several(kinds: str) -> str:
+    return ",".join(sorted([kind_name(kind) for kind in kinds.split(",")]))
 
 
 def _is_pair(text: str) -> bool:

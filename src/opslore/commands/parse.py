@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
 from opslore.commands.plain import plain
 from opslore.commands.redirects import Item, Joined, Redirects
-from opslore.commands.scan import Slot, mask, prepare, scan
+from opslore.commands.scan import Slot, mask, may_hold, prepare, scan
 from opslore.commands.syntax import (
     Assignment,
     Clause,
@@ -43,6 +42,18 @@ def parse(command: str) -> Script:
     return _parse(prepare(command))
 
 
+def holeless(command: str) -> Script | None:
+    """The tree of a line of printable ASCII without holes, not remembered; None for other text.
+
+    Reading such a line again costs less than keeping it.
+    """
+    if not (command.isascii() and command.isprintable()) or len(command) > MAX_CHARACTERS:
+        return None
+    if "#" in command or may_hold(command):  # a prompt ends in `$` or `#`
+        return None
+    return plain(command) or _grammar(command, ())
+
+
 @lru_cache(maxsize=2048)
 def _parse(text: str) -> Script:
     if len(text) > MAX_CHARACTERS:
@@ -60,7 +71,7 @@ def _grammar(source: str, slots: tuple[Slot, ...]) -> Script:
         items, operators = _unzip(_Builder(source).sequence(root, 0))
     except TooDeep:
         return Script(ok=False, reason="nested too deep", slots=slots)
-    reserved = (one.program in _RESERVED for one in simple_commands(Script(items, operators)))
+    reserved = [one.program in _RESERVED for one in simple_commands(Script(items, operators))]
     if root.has_error or any(reserved):
         return Script(items, operators, False, "not shell syntax", slots)
     if not items:
@@ -73,7 +84,7 @@ def _ascii(text: str) -> bytes:
 
     The grammar's scanner looks code points up in C's 256-entry character table and crashes on some.
     """
-    return _BEYOND_ASCII.sub("x", text).encode("ascii")
+    return (text if text.isascii() else _BEYOND_ASCII.sub("x", text)).encode("ascii")
 
 
 @cache
@@ -85,7 +96,7 @@ def _parser() -> Any:
 
 
 def _unzip(joined: Joined) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    return tuple(item for _, item in joined), tuple(operator for operator, _ in joined[1:])
+    return tuple([item for _, item in joined]), tuple([operator for operator, _ in joined[1:]])
 
 
 class _Builder(Redirects):
@@ -104,9 +115,10 @@ class _Builder(Redirects):
         found: Joined = []
         pending = ";"
         for node in nodes:
-            if node.type in _OPERATORS:
-                pending = node.type
-            elif node.is_named and node.type != "comment":
+            kind = node.type
+            if kind in _OPERATORS:
+                pending = kind
+            elif kind != "comment" and node.is_named:
                 rows = self.statement(node, depth + 1)
                 if rows:
                     found.append((pending, rows[0][1]))
@@ -122,7 +134,7 @@ class _Builder(Redirects):
             return self.redirected(node, depth)
         if kind == "negated_command":
             rows = self.sequence(node, depth)
-            return [(rows[0][0], replace(rows[0][1], negated=True)), *rows[1:]] if rows else []
+            return [(rows[0][0], rows[0][1]._replace(negated=True)), *rows[1:]] if rows else []
         if kind in ("command", "declaration_command", "unset_command"):
             return self.command(node, depth)
         if kind in ("variable_assignment", "variable_assignments"):
@@ -137,16 +149,18 @@ class _Builder(Redirects):
         redirects: list[Redirect] = []
         rest: Joined = []
         for child in node.children:
-            if child.type == "variable_assignment":
+            kind = child.type
+            if kind == "variable_assignment":
                 assignments.append(self.assignment(child, depth))
-            elif child.type.endswith("_redirect"):
+            elif kind == "command_name":
+                below = child.children
+                words.append(self.word(below[0] if below else child, depth))
+            elif kind.endswith("_redirect"):
                 more, rows = self.redirect(child, depth)
                 redirects += more
                 rest += rows
                 words += self.behind(child, depth)
-            elif child.type == "command_name":
-                words.append(self.word(child.children[0] if child.children else child, depth))
-            elif child.type != "comment":
+            elif kind != "comment":
                 words.append(self.word(child, depth))
         return [("", Simple(tuple(words), tuple(assignments), tuple(redirects))), *rest]
 
@@ -173,9 +187,9 @@ class _Builder(Redirects):
         if not rows or (words and not isinstance(rows[-1][1], Simple)):
             return [*rows, (";", Simple(tuple(words), (), tuple(redirects))), *rest]
         operator, last = rows[-1]
-        last = replace(last, redirects=(*last.redirects, *redirects))
+        last = last._replace(redirects=(*last.redirects, *redirects))
         if isinstance(last, Simple) and words:
-            last = replace(last, words=(*last.words, *words))
+            last = last._replace(words=(*last.words, *words))
         return [*rows[:-1], (operator, last), *rest]
 
     def compound(self, node: Any, depth: int) -> Compound:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _PLAIN_FLAG = re.compile("[\\w.:+@%,/?-]+")
@@ -30,8 +31,10 @@ class Unit(NamedTuple):
     compound: bool = False
 
 
-def render(units: Iterable[Unit]) -> str:
+def render(units: Sequence[Unit]) -> str:
     """Units as text; heredoc bodies come after the line they belong to."""
+    if len(units) == 1 and not (units[0].redirects or units[0].operator):
+        return _line(units[0])[0]
     text, bodies = "", ""
     for unit in units:
         joint = {"": "", ";": "; ", "&": " & "}.get(unit.operator, f" {unit.operator} ")
@@ -44,6 +47,8 @@ def render(units: Iterable[Unit]) -> str:
 
 def _line(unit: Unit) -> tuple[str, str]:
     """A unit's own line, and the heredoc bodies that follow it."""
+    if not (unit.redirects or unit.assignments or unit.negated or unit.compound):
+        return " ".join(filter(None, _words(unit))), ""
     words = ["!"] if unit.negated else []
     if unit.program in _DECLARING and not unit.compound:
         words += [*_words(unit), *unit.assignments]
@@ -54,13 +59,14 @@ def _line(unit: Unit) -> tuple[str, str]:
         mark, _, body = redirect.partition("\n")
         words.append(mark)
         bodies += [body] if body else []
-    return " ".join(word for word in words if word), "\n".join(bodies)
+    return " ".join(filter(None, words)), "\n".join(bodies)
 
 
 def _words(unit: Unit) -> list[str]:
     words = [unit.program, *unit.verb, *unit.arguments]
     for name, value in unit.flags:
-        words.append(_flag_text(name, value))
+        dashed, joint = _dashed(name)
+        words.append(dashed if value is None else f"{dashed}{joint}{value}")
     if unit.after:
         words += ["--", *unit.after]
     if unit.inner:
@@ -68,14 +74,14 @@ def _words(unit: Unit) -> list[str]:
     return words
 
 
-def _flag_text(name: str, value: str | None) -> str:
+@lru_cache(maxsize=4096)
+def _dashed(name: str) -> tuple[str, str]:
+    """A flag as it is written, and what stands between it and its value."""
     dashed = name if name.startswith("-") else f"-{name}" if len(name) == 1 else f"--{name}"
     if not _PLAIN_FLAG.fullmatch(dashed):
         escaped = dashed.replace("'", "'\\''")
         dashed = f"'{escaped}'"
-    if value is None:
-        return dashed
-    return f"{dashed}={value}" if dashed.startswith(("--", "'--")) else f"{dashed} {value}"
+    return dashed, "=" if dashed.startswith(("--", "'--")) else " "
 
 
 def _structure(unit: Unit) -> list[str]:

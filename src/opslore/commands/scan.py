@@ -90,10 +90,10 @@ def slug(words: str) -> str:
 
 def scan(text: str) -> tuple[Slot, ...]:
     """All holes of a prepared command, in order."""
-    return _walk(text) if _may_hold(text) else ()
+    return _walk(text) if may_hold(text) else ()
 
 
-def _may_hold(text: str) -> bool:
+def may_hold(text: str) -> bool:
     """Whether there is any sign of a hole; most text ends here."""
     if "<" in text or "$" in text or "{{" in text:
         return True

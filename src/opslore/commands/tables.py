@@ -104,14 +104,8 @@ class Tool:
     groups: frozenset[str] = frozenset()
     """Beginnings of verb paths that are named like an operation (`container ... update`)."""
 
-    seen: dict[str, tuple[Flags | None, Verb | None]] = field(default_factory=dict, compare=False)
-    """What was found at verb paths before."""
-
-    def look(self, path: str) -> tuple[Flags | None, Verb | None]:
-        """The flags that may follow a beginning of a verb path, and the verb that it is."""
-        if len(self.seen) >= 4096:
-            self.seen.clear()
-        return self.seen.setdefault(path, (self.nodes.get(path), self.verbs.get(path)))
+    seen: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Steps along verb paths that were taken before."""
 
     def operation(self, path: str) -> Level | None:
         """The level of `ec2 describe-instances`: by its whole last word, its parts, its first.

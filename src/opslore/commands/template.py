@@ -12,7 +12,7 @@ BLANK = "_"
 def template(command: str) -> str:
     """The canonical form with holes and argument values masked; "" when it is not parseable."""
     found = form(command)
-    return "" if found.reason else render(_masked(unit) for unit in found.units)
+    return "" if found.reason else render([_masked(unit) for unit in found.units])
 
 
 def _masked(unit: Unit) -> Unit:

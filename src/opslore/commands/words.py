@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from opslore.commands.syntax import Part, Script, Word
@@ -25,6 +26,13 @@ _ESCAPES = {
 _EXPANSIONS = frozenset(
     ["simple_expansion", "expansion", "arithmetic_expansion", "subscript", "array"]
 )
+
+
+_ACTIVE = re.compile(r"(?<!\\)[*?\[]|^~|(?<!\\)\{[^{}]*(?:,|\.\.)[^{}]*\}|^[{},]")
+_ESCAPED = re.compile(r"\\(.)", re.S)
+_ESCAPED_IN_QUOTES = re.compile(r'\\(["\\$`])')
+_BLANK = re.compile(r"\s")
+_PLAIN_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
 class TooDeep(Exception):
@@ -61,7 +69,10 @@ class Words:
 
     def word(self, node: Any, depth: int) -> Word:
         """A node as one word."""
-        return Word(tuple(_merge(self.parts(node, depth))))
+        if node.type == "word" and depth <= MAX_DEPTH:
+            return _unquoted_word(self.text(node))
+        parts = self.parts(node, depth)
+        return Word(tuple(_merge(parts) if len(parts) != 1 else parts))
 
     def parts(self, node: Any, depth: int) -> list[Part]:
         """The parts of a word's node, quotes taken off."""
@@ -79,10 +90,10 @@ class Words:
         if kind in ("command_substitution", "process_substitution"):
             scripts = (self.script(node.children, depth + 1),)
             return [Part("substitution" if kind[0] == "c" else "process", text, scripts)]
-        if kind == "simple_expansion" and re.search(r"\s", text):
+        if kind == "simple_expansion" and _BLANK.search(text):
             return [Part("text", text)]
         if kind in _EXPANSIONS:
-            plain = re.fullmatch(r"\$\{?(\w+)\}?", text)
+            plain = _PLAIN_VARIABLE.fullmatch(text)
             if plain:
                 return [Part("variable", f"${plain.group(1)}")]
             return [Part("expansion", text, self.inner(node, depth))]
@@ -119,13 +130,18 @@ def _merge(parts: list[Part]) -> list[Part]:
 
 def _unquoted(text: str) -> list[Part]:
     """An unquoted word: backslashes go, and unescaped globs, braces and tildes stay active."""
-    active = re.search(r"(?<!\\)[*?\[]|^~|(?<!\\)\{[^{}]*(?:,|\.\.)[^{}]*\}|^[{},]", text)
-    plain = re.sub(r"\\(.)", r"\1", text, flags=re.S)
+    active = _ACTIVE.search(text)
+    plain = _ESCAPED.sub(r"\1", text) if "\\" in text else text
     return [Part("bare" if active else "text", plain)]
 
 
+@lru_cache(maxsize=4096)
+def _unquoted_word(text: str) -> Word:
+    return Word(tuple(_unquoted(text)))
+
+
 def _unescape(raw: str) -> str:
-    return re.sub(r'\\(["\\$`])', r"\1", raw)
+    return _ESCAPED_IN_QUOTES.sub(r"\1", raw) if "\\" in raw else raw
 
 
 def _ansi(text: str) -> str:
