@@ -17,6 +17,8 @@ class Flag(NamedTuple):
 
 def is_flag(flags: Flags, item: Word) -> bool:
     """Whether a word's flag can be told from its value: `-n$X` can, `--all$X` cannot."""
+    if item.parts[0].text.startswith("---"):
+        return False  # no tool has such a flag, and `ls ---x` is not `ls -x`
     if len(item.parts) == 1 or "=" in item.parts[0].text:
         return item.parts[0].kind in ("text", "bare")
     letters = item.parts[0].text[1:]
