@@ -15,7 +15,7 @@ from opslore.commands.plain import plain
 from opslore.commands.render import render
 from opslore.commands.scan import mask, prepare, scan
 from tests.commands.corpus import every_command
-from tests.commands.test_properties import damaged, tried
+from tests.commands.test_command_properties import damaged, tried
 
 SIGNS = (
     *("cmd > x", "cmd >x y", "cmd 2>&1 | tee x", "cmd   2> x", "cmd a2>x", "cmd -2>x", "cmd 0<x"),

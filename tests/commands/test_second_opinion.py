@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from opslore.commands import looks_like_command, parse
 from tests.commands.corpus import NIGHTLY, every_command
 from tests.commands.second_opinion import difference
-from tests.commands.test_properties import damaged, tried
+from tests.commands.test_command_properties import damaged, tried
 
 KNOWN = {
     "{rm,-rf,/data}": "only we refuse it: the grammar takes the brace for a group; denied anyway",
