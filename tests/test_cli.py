@@ -463,8 +463,8 @@ class TestBeside:
         assert code == 0, out
         found = {check["name"]: check for check in json.loads(out)}
         assert list(found) == [
-            "agent file", "source RUNBOOK.md", "alerts", "base model", "packages", "disk at runs",
-            "memory", "MLflow sqlite:///runs/mlflow.db tiny@champion",
+            "agent file", "source RUNBOOK.md", "alerts", "base model", "packages", "embedder",
+            "disk at runs", "memory", "MLflow sqlite:///runs/mlflow.db tiny@champion",
             f"store {there}/runs/tiny/current", "stopped runs",
         ]  # fmt: skip
         assert found["source RUNBOOK.md"]["found"] == "16 alerts"

@@ -43,7 +43,7 @@ def test_known_alerts_are_s6_and_the_rest_is_s3(path: Path, example: Written) ->
     crash, coffee, disk = (mine[row["question"]] for row in ROWS)
     assert [e.split for e in (crash, coffee, disk)] == ["s6", "s3", "s6"]
     assert crash.target == "kubectl logs <pod> -n checkout -c <container> --previous --tail=100"
-    assert crash.accepted == ["kubectl describe pod <pod> -n checkout"]
+    assert crash.accepted == ["kubectl delete pod <pod> -n checkout"]
     assert crash.family == "people/s6"
     assert crash.book == "open"
     assert crash.shown == [h.entry.id for h in example.index.search(crash.question, 5)]

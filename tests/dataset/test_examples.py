@@ -207,7 +207,7 @@ def test_the_same_corpus_gives_the_same_bytes_in_another_process(
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == sorted(
         [*(f"{s}.jsonl" for s in clean.ORDER),
-         "index.jsonl", "documents.jsonl", "dropped.jsonl"]
+         "index.jsonl", "vectors.safetensors", "documents.jsonl", "dropped.jsonl"]
     )  # fmt: skip
     for name in names:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name

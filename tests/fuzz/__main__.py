@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import sys
 import time
 from pathlib import Path
 
 from opslore.errors import OpsloreError
+from tests.bench.memory import peak_mb
 from tests.fuzz.mutate import damaged
 from tests.fuzz.targets import TARGETS, folder
 
@@ -42,7 +42,7 @@ def main(name: str, seconds: float, seed: str = "0", only: str = "") -> None:
             number += 1
             if only:
                 break
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     found = {"inputs": number, "refused": refused, "slowest_s": round(slowest, 3)}
     print(json.dumps({"target": name, **found, "peak_mib": round(peak)}))
 

@@ -70,6 +70,8 @@ def cluster(flags: Flags, item: Word, queue: list[Word]) -> list[Flag]:
                 rest = queue.pop(0)
             return [*found, Flag(name, rest)]
         if letters[index + 1 : index + 2] == "=":
+            if name not in flags.boolean:
+                return [Flag(f"-{letters}")]  # nobody knows what `-tail=50` is
             return [*found, Flag(name, without_prefix(item, index + 3))]
         if not letter.isalnum():
             return [Flag(f"-{letters}")]
