@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -20,8 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opslore import ggufheader, minilm
-from opslore.errors import IntegrityError, MissingExtra, ServerError
+from opslore import ggufheader, llama, minilm
+from opslore.errors import IntegrityError, ServerError
 from opslore.stems import CAMEL
 
 if TYPE_CHECKING:
@@ -105,37 +104,17 @@ class Embedder:
 
     def _load(self) -> None:
         ggufheader.read(self.gguf)
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        try:
-            import xllamacpp
-        except ModuleNotFoundError as error:
-            raise MissingExtra(
-                "an index with an embedder needs 'xllamacpp'", hint="pip install xllamacpp"
-            ) from error
         self._room = Path(tempfile.mkdtemp(prefix="opslore-"))
-        params = xllamacpp.CommonParams()
-        params.model.path = str(self.gguf)
-        params.embedding = True
-        params.n_ctx = params.n_batch = params.n_ubatch = LONGEST
-        params.n_parallel = 1
-        params.n_gpu_layers = 0
-        params.fit_params = False
-        params.verbosity = 0
-        params.warmup = False
-        params.cache_ram_mib = 0
-        params.ui = False
-        params.endpoint_slots = False
-        params.n_threads_http = 1
-        params.hostnames = [str(self._room / "e.sock")]
-        for cpu in (params.cpuparams, params.cpuparams_batch):
-            # A sentence is too short to share out, and another number changes roundings.
-            cpu.n_threads = 1
-            cpu.poll = 0
-        try:
-            self._engine = xllamacpp.Server(params)
-        except RuntimeError as error:
-            raise ServerError(f"{self.gguf}: llama.cpp cannot load it: {error}") from error
-        # As for a model that writes: only an answer proves that its loop runs and can be stopped.
+        self._engine = llama.engine(
+            self.gguf,
+            self._room / "e.sock",
+            context=LONGEST,
+            threads=1,  # a sentence is too short to share out, and more change roundings
+            what="an index with an embedder",
+            embedding=True,
+            n_batch=LONGEST,
+            n_ubatch=LONGEST,
+        )
         self._engine.handle_embeddings({"input": "a"})
 
 

@@ -10,7 +10,6 @@ size, and another number of threads in an engine.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -21,14 +20,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
-from opslore import ggufheader, machine
+from opslore import ggufheader, llama, machine
 from opslore.cards import Message
-from opslore.errors import DataError, MissingExtra, ServerError
+from opslore.errors import DataError, ServerError
 from opslore.servers import Reply, each, margin
 from opslore.servers.template import Template
-
-SOCKET_LIMIT = 100
-"""Characters; the kernel takes 107 for the path of a unix socket."""
 
 
 class Server:
@@ -193,43 +189,17 @@ class Server:
 
 
 def _engine(gguf: Path, room: Path, number: int, context: int, threads: int) -> Any:
-    """llama.cpp's server object, listening on nothing but a socket in a private folder."""
-    socket = room / f"{number}.sock"
-    # OpenMP threads that wait by spinning starve their neighbours; read when libgomp is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        import xllamacpp
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            "server 'llamacpp' needs 'xllamacpp'", hint="pip install xllamacpp"
-        ) from error
-    if len(str(socket)) > SOCKET_LIMIT:
-        raise ServerError(f"{room}: too long for a socket", hint="set TMPDIR to a shorter path")
-    params = xllamacpp.CommonParams()
-    params.model.path = str(gguf)
-    params.n_ctx = context
-    params.n_parallel = 1
-    params.n_gpu_layers = 0
-    params.fit_params = False
-    params.verbosity = 0
-    params.warmup = False
-    params.cache_ram_mib = 0
-    params.n_ctx_checkpoints = 0
-    # Prompts are rendered here; a template that llama.cpp cannot read must not stop the model.
-    params.chat_template = "chatml"
-    params.ui = False
-    params.endpoint_slots = False
-    params.n_threads_http = 1
-    params.hostnames = [str(socket)]
-    for cpu in (params.cpuparams, params.cpuparams_batch):
-        cpu.n_threads = threads
-        cpu.poll = 0
-    try:
-        engine = xllamacpp.Server(params)
-    except RuntimeError as error:
-        raise ServerError(f"{gguf}: llama.cpp cannot load it: {error}") from error
-    # Its work loop starts in a thread of its own, and a stop that comes before that start is lost:
-    # freeing the engine would wait for ever. An answer proves that the loop runs.
+    """An engine that writes; it has answered once."""
+    engine = llama.engine(
+        gguf,
+        room / f"{number}.sock",
+        context=context,
+        threads=threads,
+        what="server 'llamacpp'",
+        n_ctx_checkpoints=0,
+        # Prompts are rendered here; a template that llama.cpp cannot read must not stop the model.
+        chat_template="chatml",
+    )
     engine.handle_completions({"prompt": "a", "max_tokens": 1, "cache_prompt": False})
     return engine
 
