@@ -42,4 +42,9 @@ def probability(calibration: Calibration, signals: Mapping[str, float]) -> float
         if not math.isfinite(value):
             return None
         total += weight * value
+    return logistic(total)
+
+
+def logistic(total: float) -> float:
+    """Log-odds as a probability."""
     return 1.0 / (1.0 + math.exp(-max(-CERTAIN, min(CERTAIN, total))))

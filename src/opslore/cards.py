@@ -48,6 +48,12 @@ ESCALATE = "escalate_to_human"
 """The one answer that is not a command: ask a person."""
 
 Split = Literal["train", "valid", "calibrate", "s1", "s2", "s3", "s4", "s6", "test"]
+
+TESTS: tuple[Split, ...] = ("s1", "s2", "s3", "s4", "s6")
+"""The splits of test prompts whose answer is a command."""
+
+COUNTED: tuple[Split, ...] = ("train", "valid", *TESTS)
+"""The splits that tables of alerts count."""
 """Alerts are tested by s1 to s6 (EVALUATION.md; s6 are questions that people wrote), answers in
 prose by test. S5 has no examples of this runbook. On calibrate evaluation learns how sure is sure
 enough."""

@@ -21,18 +21,17 @@ def champion(home: Store, bundle: Bundle) -> Champion | None:
     releases = {card.version: card for card in home.cards(Release) if bundle.id not in card.parents}
     for version in (now.version, *now.before):
         if (release := releases.get(version)) is not None:
-            evaluation = _parent(home, release.parents)
-            return _champion(home, version, release.parents, evaluation)
+            return _champion(home, version, release, home.parent(release, Evaluation))
     passed = [e for e in home.cards(Evaluation) if e.passed and bundle.id not in e.parents]
     if not passed:
         return None
-    return _champion(home, f"evaluation {passed[-1].id[:12]}", passed[-1].parents, passed[-1])
+    return _champion(home, f"evaluation {passed[-1].id[:12]}", passed[-1], passed[-1])
 
 
 def _champion(
-    home: Store, version: str, parents: list[str], evaluation: Evaluation | None
+    home: Store, version: str, card: Release | Evaluation, evaluation: Evaluation | None
 ) -> Champion | None:
-    bundle = next((b for p in parents if (b := home.find(Bundle, p)) is not None), None)
+    bundle = home.parent(card, Bundle)
     if bundle is None:
         return None
     dataset = _dataset(home, bundle)
@@ -45,12 +44,7 @@ def _champion(
     )
 
 
-def _parent(home: Store, parents: list[str]) -> Evaluation | None:
-    return next((e for p in parents if (e := home.find(Evaluation, p)) is not None), None)
-
-
 def _dataset(home: Store, bundle: Bundle) -> Dataset | None:
     """The dataset that a bundle was trained on; its evaluation asked the test prompts of it."""
-    adapter = next((a for p in bundle.parents if (a := home.find(Adapter, p)) is not None), None)
-    parents = adapter.parents if adapter else []
-    return next((d for p in parents if (d := home.find(Dataset, p)) is not None), None)
+    adapter = home.parent(bundle, Adapter)
+    return home.parent(adapter, Dataset) if adapter else None

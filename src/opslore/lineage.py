@@ -11,6 +11,7 @@ from pydantic import Field
 from opslore import answer, commands, overriding, steps, store
 from opslore.answer import Answer, Shipped
 from opslore.cards import (
+    COUNTED,
     ESCALATE,
     Adapter,
     Bundle,
@@ -32,8 +33,6 @@ from opslore.store import Store
 
 KINDS: list[type[Card]] = [Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment]
 """Every kind of card, in the order of the steps."""
-
-SPLITS = ("train", "valid", "s1", "s2", "s3", "s4", "s6")
 
 
 class Trace(Record):
@@ -78,7 +77,7 @@ def newest(home: Store) -> list[Card]:
         chain = [card]
         if isinstance(card, Bundle) and len(card.parents) > 1:
             chain = [steps.dataset_of(home, card), steps.parent(home, card, Adapter), card]
-        while (before := _parent(home, chain[0])) is not None:
+        while (before := _before(home, chain[0])) is not None:
             chain.insert(0, before)
         if isinstance(card, Bundle):
             chain += after(home, card)
@@ -88,9 +87,8 @@ def newest(home: Store) -> list[Card]:
     )
 
 
-def _parent(home: Store, card: Card) -> Card | None:
-    found = (home.find(kind, identity) for identity in card.parents for kind in KINDS)
-    return next((one for one in found if one is not None), None)
+def _before(home: Store, card: Card) -> Card | None:
+    return next(filter(None, (home.parent(card, kind) for kind in KINDS)), None)
 
 
 def after(home: Store, bundle: Bundle) -> list[Card]:
@@ -235,7 +233,7 @@ def _examples(home: Store, dataset: Dataset, entry: Entry) -> list[Example]:
     folder = home.path(dataset)
     return [
         row
-        for split in SPLITS
+        for split in COUNTED
         for row in store.read_rows(folder / f"{split}.jsonl", Example)
         if row.group == entry.id
     ]

@@ -82,6 +82,4 @@ def _refuse(evaluation: Evaluation, gate: str, person: str, reason: str) -> None
 
 def _parents(home: Store, evaluation: Evaluation) -> list[Card]:
     """The dataset and the bundle that were evaluated."""
-    kinds: tuple[type[Card], ...] = (Dataset, Bundle)
-    found = (home.find(kind, identity) for identity in evaluation.parents for kind in kinds)
-    return [card for card in found if card is not None]
+    return [c for c in (home.parent(evaluation, Dataset), home.parent(evaluation, Bundle)) if c]

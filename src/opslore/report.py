@@ -18,7 +18,17 @@ from pydantic import ValidationError
 
 from opslore import report_calibration, report_prose, store, why
 from opslore import report_charts as charts
-from opslore.cards import Bundle, Card, Dropped, Evaluation, Example, Finding, Result
+from opslore.cards import (
+    COUNTED,
+    TESTS,
+    Bundle,
+    Card,
+    Dropped,
+    Evaluation,
+    Example,
+    Finding,
+    Result,
+)
 from opslore.errors import IntegrityError
 from opslore.evaluation import gate, scorers, scores, table
 from opslore.index import Index
@@ -26,8 +36,6 @@ from opslore.sources.coverage import Coverage
 
 MOST = 12
 """Examples behind a gate that the page shows; `opslore why` shows all."""
-
-SPLITS = ("train", "valid", "s1", "s2", "s3", "s4", "s6")
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def page(agent: str, cards: Sequence[Card], folders: Mapping[str, Path]) -> str:
     evaluation = next((card for card in cards if isinstance(card, Evaluation)), None)
     prose = evaluation is not None and table.is_prose(evaluation)
     known, pairs, asked = report_prose.pairs(folders) if prose else ([], [], 0)
-    examples = {e.id: e for e in _examples(folders.get("dataset")) if e.split in SPLITS[2:]}
+    examples = {e.id: e for e in _examples(folders.get("dataset")) if e.split in TESTS}
     wrong = list(_mistakes(examples, folders)) if evaluation and not prose else []
     text: str = _template().render(
         agent=agent,
@@ -121,7 +129,7 @@ def _template() -> Any:
 
 
 def _examples(folder: Path | None) -> Iterator[Example]:
-    for split in SPLITS if folder else ():
+    for split in COUNTED if folder else ():
         path = folder / f"{split}.jsonl"  # type: ignore[operator]
         if path.is_file():
             yield from store.read_rows(path, Example)
@@ -173,7 +181,7 @@ def _bars(evaluation: Evaluation) -> list[charts.Bar]:
     found: dict[tuple[str, str], list[tuple[str, float, float, float, int]]] = {}
     for score in evaluation.scores:
         head, _, family = score.name.partition(":")
-        if head == "equivalent" and family and score.split in scores.SPLITS:
+        if head == "equivalent" and family and score.split in TESTS:
             mark = (score.column, score.value, score.low, score.high, score.n)
             found.setdefault((score.split, family), []).append(mark)
     return [
@@ -200,9 +208,9 @@ def _dataset(folder: Path | None) -> list[tuple[str, list[int], int]]:
     counts: dict[str, Counter[str]] = {}
     for example in _examples(folder):
         counts.setdefault(example.family, Counter())[example.split] += 1
-    rows = [(name, [c[s] for s in SPLITS], c.total()) for name, c in sorted(counts.items())]
+    rows = [(name, [c[s] for s in COUNTED], c.total()) for name, c in sorted(counts.items())]
     if rows:
-        sums = [sum(c[s] for c in counts.values()) for s in SPLITS]
+        sums = [sum(c[s] for c in counts.values()) for s in COUNTED]
         rows.append(("all", sums, sum(sums)))
     return rows
 

@@ -263,9 +263,8 @@ def parent(home: Store, card: Card, kind: type[C]) -> C:
     Raises:
         MissingInput: its folder is gone.
     """
-    for identity in card.parents:
-        if (found := home.find(kind, identity)) is not None:
-            return found
+    if (found := home.parent(card, kind)) is not None:
+        return found
     raise MissingInput(
         f"the {kind.kind} that {card.uri} was made from is gone",
         hint=f"run `opslore {store.STEP_OF[kind.kind]} AGENT.yaml` again",
@@ -278,8 +277,7 @@ def dataset_of(home: Store, bundle: Bundle) -> Dataset:
     Raises:
         MissingInput: its folder is gone.
     """
-    own = next(filter(None, (home.find(Dataset, one) for one in bundle.parents)), None)
-    return own or parent(home, parent(home, bundle, Adapter), Dataset)
+    return home.parent(bundle, Dataset) or parent(home, parent(home, bundle, Adapter), Dataset)
 
 
 def discard(home: Store) -> int:

@@ -179,6 +179,10 @@ class Store(Shelf):
         there = self.bucket.get(key)
         return self._read(kind, there.data, self.bucket.uri(key)) if there else None
 
+    def parent(self, card: Card, kind: type[C]) -> C | None:
+        """The first card of a kind that another card was made from; None when it is gone."""
+        return next(filter(None, (self.find(kind, one) for one in card.parents)), None)
+
     def latest(self, kind: type[C]) -> C:
         """The card the newest run of a step made or found again.
 

@@ -8,7 +8,17 @@ from pathlib import Path
 from pydantic import Field
 
 from opslore import store
-from opslore.cards import Evaluation, Example, Finding, Gate, Override, Record, Result, Span
+from opslore.cards import (
+    COUNTED,
+    Evaluation,
+    Example,
+    Finding,
+    Gate,
+    Override,
+    Record,
+    Result,
+    Span,
+)
 from opslore.errors import ConfigError, MissingInput
 from opslore.evaluation import scorers
 from opslore.index import Index
@@ -31,7 +41,7 @@ PROSE = {
 }
 """What these gates ask of answers in prose."""
 
-SPLITS = ("train", "valid", "s1", "s2", "s3", "s4", "s6", "test")
+SPLITS = (*COUNTED, "test")
 
 
 class Shown(Record):

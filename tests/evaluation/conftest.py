@@ -12,7 +12,7 @@ from evaluation.world import SYSTEM, documents, example, examples, write_tiny
 
 from opslore import ggufheader, models, store
 from opslore.bundle.catalogue import Catalogue
-from opslore.cards import Bundle
+from opslore.cards import TESTS, Bundle
 from opslore.config import Agent
 from opslore.evaluation import run
 from opslore.index import Index, entry
@@ -29,7 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, index: Index) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
     index.write(folder)
     rows = examples(index)
-    for split in run.SPLITS:
+    for split in TESTS:
         store.write_rows(folder / f"{split}.jsonl", [r for r in rows if r.split == split])
     store.write_rows(folder / "documents.jsonl", documents())
     question = "the pod cart-1 in web restarts"

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opslore.calibrated import BIAS, CERTAIN, SIGNALS, WATCHED
+from opslore.calibrated import BIAS, SIGNALS, WATCHED, logistic
 from opslore.cards import Calibration, Point
 from opslore.evaluation import statistics
 
@@ -117,7 +117,7 @@ def crossed(
         for i, f in enumerate(fold):
             if f == number:
                 total = weights[0] + sum(w * v for w, v in zip(weights[1:], rows[i], strict=True))
-                out[i] = 1.0 / (1.0 + math.exp(-max(-CERTAIN, min(CERTAIN, total))))
+                out[i] = logistic(total)
     return out
 
 

@@ -23,6 +23,7 @@ from opslore.cards import Message, Result, Score
 from opslore.errors import DataError
 from opslore.evaluation import statistics
 from opslore.evaluation.replies import Log
+from opslore.evaluation.scores import score
 from opslore.servers import Server
 
 TOKENS = 32
@@ -130,16 +131,11 @@ def scores(found: Retention | None, resamples: int) -> list[Score]:
     """S5 of both columns."""
     if found is None:
         return []
-    out = []
-    for column, values in (("tuned", found.tuned_right), ("base", found.base_right)):
-        rate = statistics.rate(values, found.groups, resamples)
-        out.append(
-            Score(
-                name="equivalent", column=column, split="s5", right=rate.right, n=rate.n,
-                value=rate.value, low=rate.low, high=rate.high, bound=rate.lower,
-            )
-        )  # fmt: skip
-    return out
+    rates = {
+        column: statistics.rate(right, found.groups, resamples)
+        for column, right in (("tuned", found.tuned_right), ("base", found.base_right))
+    }
+    return [score("equivalent", name, "s5", rate, rate.right) for name, rate in rates.items()]
 
 
 def digest(made_from: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from opslore import machine, models, store
-from opslore.cards import Calibration, Example, Result
+from opslore.cards import TESTS, Calibration, Example, Result
 from opslore.config import Agent
 from opslore.dataset import clean
 from opslore.errors import DataError, MissingInput
@@ -18,8 +18,6 @@ from opslore.evaluation.evidence import Evidence
 from opslore.evaluation.replies import Log
 from opslore.index import Index
 from opslore.servers import Server, load
-
-SPLITS = ("s1", "s2", "s3", "s4", "s6")
 
 ENGINE = 512 << 20
 """Bytes of memory that an engine takes beside its weights: keys, values, buffers."""
@@ -112,7 +110,7 @@ def read(dataset: Path) -> list[Example]:
         DataError: there is none, or an id stands there twice.
     """
     examples = []
-    for split in SPLITS:
+    for split in TESTS:
         path = dataset / f"{split}.jsonl"
         examples += list(store.read_rows(path, Example)) if path.is_file() else []
     if not examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from opslore.cards import Evaluation, Example, Result, Score
+from opslore.cards import TESTS, Evaluation, Example, Result, Score
 from opslore.evaluation.statistics import Mean, Rate, summaries
 
 COLUMNS = [
@@ -13,7 +13,6 @@ COLUMNS = [
 ]
 """Whose answers are compared, in the order a table shows them."""
 
-SPLITS = ("s1", "s2", "s3", "s4", "s6")
 
 METRICS = [
     "equivalent",
@@ -47,7 +46,7 @@ def scores(
     out: list[Score] = []
     for column in COLUMNS:
         asked = [e for e in examples if (column, e.id) in results]
-        for split in SPLITS:
+        for split in TESTS:
             among = [e for e in asked if e.split == split]
             metrics = ATTACKED if split == "s4" else METRICS
             out += _scores(column, split, among, results, metrics, resamples)
