@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from opslore import commands, embedding, store
@@ -34,6 +34,9 @@ questions (docs/LOG.md): flat from 1 to 3."""
 NEARNESS = 25.0
 """What a cosine of 1 adds to a score, in BM25's nats. Measured on questions that people wrote for
 another runbook (docs/LOG.md): flat from 20 to 30."""
+
+REMEMBERED = 4096
+"""Questions whose entries are remembered."""
 
 TELLS = 3
 """The best value of `Index.tells`."""
@@ -127,6 +130,8 @@ class Index:
         self.by_id = {e.id: e for e in self.entries}
         self._place = {e.id: i for i, e in enumerate(self.entries)}
         self._bm25 = Bm25([_fields(e) for e in self.entries]) if self.entries else None
+        # Evaluation asks for the same question many times: for each column, and for its judge.
+        self._ranked = lru_cache(REMEMBERED)(self._rank)
         self._near: embedding.Passages | None = None
         if embed is not None and self.entries:
             told = [embedding.passages(e.title, e.section, e.symptoms) for e in self.entries]
@@ -182,6 +187,11 @@ class Index:
             k: entries wanted.
             without: entry ids to leave out, as if the runbook did not have them.
         """
+        ranked = self._ranked(question, frozenset(without), max(k, POOL))
+        return list(ranked[:k])
+
+    def _rank(self, question: str, without: frozenset[str], pool: int) -> list[Hit]:
+        """The `pool` best entries, compared word for word with the question."""
         if self._bm25 is None:
             return []
         near = [math.nan] * len(self.entries)
@@ -196,10 +206,10 @@ class Index:
         found = [i for i, e in enumerate(self.entries) if e.id not in without]
         found.sort(key=lambda i: -scores[i])
         asked = words(question)
-        for i in found[: max(k, POOL)]:
+        for i in found[:pool]:
             scores[i] += IN_A_ROW * quoted(asked, self._told[i])
         found.sort(key=lambda i: (-scores[i], i))
-        return [Hit(self.entries[i], scores[i], near[i]) for i in found[:k]]
+        return [Hit(self.entries[i], scores[i], near[i]) for i in found[:pool]]
 
     def _named(self, question: str) -> set[int]:
         """Alerts whose very name stands in a question; a one-word name in its own spelling."""
