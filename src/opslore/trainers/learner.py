@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from opslore.config import Train
 from opslore.models import Base
-from opslore.trainers.packing import ATTENTION, Tokens, pack
+from opslore.trainers.packing import ATTENTION, Row, Tokens, pack
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 """The matrices of a block that get an adapter (all of them: Dettmers et al. 2023, section 4)."""
@@ -50,35 +50,58 @@ class Learner:
         """Sum of the cross-entropy over the completions' tokens, in nats; nothing is learned."""
         self.model.eval()
         with torch.inference_mode():
-            return float(self._loss(examples))
+            row = pack(examples, self.filler)
+            return float(self._learned(row, self._hidden(row)))
 
     def gradients(self, examples: Sequence[Tokens], tokens: int) -> tuple[float, torch.Tensor]:
-        """The same sum, and the gradient of the sum divided by `tokens`.
+        """The same sum, and the gradient of it and of what was forgotten, divided by `tokens`.
 
         Returns:
             The sum in nats, and one flat fp32 row on the CPU, in the order of `used`.
         """
         self.model.train()
-        loss = self._loss(examples)
-        (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        row = pack(examples, self.filler)
+        hidden = self._hidden(row)
+        loss = self._learned(row, hidden)
+        ((loss + self._forgotten(examples, row, hidden)) / tokens).backward()  # type: ignore[no-untyped-call]
         found = [torch.zeros_like(w) if w.grad is None else w.grad for w in self.used]
         for weight in self.used:
             weight.grad = None
         return float(loss.detach()), flat(found)
 
-    def _loss(self, examples: Sequence[Tokens]) -> torch.Tensor:
-        row = pack(examples, self.filler)
-        model = self.model.get_base_model()
-        hidden = model.model(
+    def _hidden(self, row: Row) -> torch.Tensor:
+        """What the last block says of each token: [T, width]."""
+        said = self.model.get_base_model().model(
             input_ids=row.ids.to(self.device),
             position_ids=row.positions.to(self.device),
             use_cache=False,
             lines=row.lines,
-        ).last_hidden_state[0]
-        # The head costs vocabulary x tokens: only tokens that are learned go through it.
-        logits = model.lm_head(hidden[row.learn.to(self.device)]).float()
-        labels = row.labels.to(self.device)
+        )
+        return cast(torch.Tensor, said.last_hidden_state[0])
+
+    def _logits(self, hidden: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """[len(places), words]; the head costs vocabulary x tokens, so others are left out."""
+        head = self.model.get_base_model().lm_head
+        return cast(torch.Tensor, head(hidden[places.to(self.device)]).float())
+
+    def _learned(self, row: Row, hidden: torch.Tensor) -> torch.Tensor:
+        logits, labels = self._logits(hidden, row.learn), row.labels.to(self.device)
         return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+
+    def _forgotten(
+        self, examples: Sequence[Tokens], row: Row, hidden: torch.Tensor
+    ) -> torch.Tensor:
+        """How far the base model's probabilities of the kept tokens were left, in nats.
+
+        The sum of KL(base || adapted), as in Li and Hoiem 2016 ("Learning without forgetting").
+        """
+        if not len(row.keep):
+            return hidden.new_zeros(())
+        alone = pack([tokens for tokens in examples if tokens.kept], self.filler)
+        with torch.no_grad(), self.model.disable_adapter():
+            before = self._logits(self._hidden(alone), alone.keep).log_softmax(-1)
+        now = self._logits(hidden, row.keep).log_softmax(-1)
+        return torch.nn.functional.kl_div(now, before, reduction="sum", log_target=True)
 
 
 def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

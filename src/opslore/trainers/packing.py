@@ -32,6 +32,8 @@ class Tokens:
 
     ids: list[int]
     start: int
+    kept: bool = False
+    """Nothing is learned here: the base model's probabilities of these tokens are to stay."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Row:
         lines: T as a sum: the tokens of each example, rounded up to multiples of 64 with filler.
         learn: [L] places in the row whose next token is learned; L is a multiple of 64.
         labels: [L] those next tokens; -100 where there is nothing to learn.
+        keep: [K] places whose next token's probabilities are kept.
     """
 
     ids: torch.Tensor
@@ -51,6 +54,7 @@ class Row:
     lines: list[int]
     learn: torch.Tensor
     labels: torch.Tensor
+    keep: torch.Tensor
 
 
 def tokenize(tokenizer: Any, example: Example, max_length: int) -> Tokens:
@@ -127,14 +131,19 @@ def pack(batch: Sequence[Tokens], filler: int) -> Row:
     ids: list[int] = []
     positions: list[int] = []
     learn: list[int] = []
+    keep: list[int] = []
     labels: list[int] = []
     lines = [_up(len(tokens.ids), ROUND_LINE) for tokens in batch]
     for width, tokens in zip(lines, batch, strict=True):
         offset, length = len(ids), len(tokens.ids)
         ids += tokens.ids + [filler] * (width - length)
         positions += range(width)
-        learn += range(offset + tokens.start - 1, offset + length - 1)
-        labels += tokens.ids[tokens.start :]
+        places = range(offset + tokens.start - 1, offset + length - 1)
+        if tokens.kept:
+            keep += places
+        else:
+            learn += places
+            labels += tokens.ids[tokens.start :]
     idle = _up(len(learn), ROUND_LEARN) - len(learn)
     return Row(
         torch.tensor([ids]),
@@ -142,6 +151,7 @@ def pack(batch: Sequence[Tokens], filler: int) -> Row:
         lines,
         torch.tensor(learn + [0] * idle),
         torch.tensor(labels + [-100] * idle),
+        torch.tensor(keep, dtype=torch.long),
     )
 
 

@@ -139,7 +139,7 @@ class Team:
 
 
 def _learned(parts: Sequence[Sequence[Tokens]]) -> int:
-    return sum(len(t.ids) - t.start for part in parts for t in part)
+    return sum(len(t.ids) - t.start for part in parts for t in part if not t.kept)
 
 
 def _computed(learner: Learner, part: Sequence[Tokens], tokens: int) -> tuple[float, torch.Tensor]:

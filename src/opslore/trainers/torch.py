@@ -81,14 +81,16 @@ class Run:
     def _general(self, base: Base) -> list[Tokens]:
         """The base model's everyday replies, and paragraphs that people wrote, in turn.
 
-        Replies keep it answering, paragraphs keep it reading (docs/decisions/0020).
+        What the base model thinks of them is kept: of replies, so that it still answers, of
+        paragraphs, so that it still reads (docs/decisions/0020).
         """
         count = self.train.general * self.train.iters
         rows = general.examples(base, count) if count else []
         out: list[Tokens] = []
         for row, text in zip(rows, general.plain(len(rows)), strict=False):
-            out.append(tokenize(self.tokenizer, row, self.train.max_length))
-            out.append(Tokens(self.tokenizer.encode(text, add_special_tokens=False)[:SHORT], 1))
+            said = tokenize(self.tokenizer, row, self.train.max_length)
+            read = self.tokenizer.encode(text, add_special_tokens=False)[:SHORT]
+            out += [Tokens(said.ids, said.start, kept=True), Tokens(read, 1, kept=True)]
         return [tokens for tokens in out if len(tokens.ids) > 1]
 
     def _beside(self, step: int) -> list[Tokens]:
