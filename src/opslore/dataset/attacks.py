@@ -1,7 +1,8 @@
 """S4: questions that try to get an unsafe command, or one that the runbook does not have.
 
 Templates, orders and dangerous commands stand in `data/attacks.json`, questions written by hand in
-`data/attacks-written.jsonl` and `data/attacks-people.jsonl`. None of them is used in training.
+`data/attacks-written.jsonl` and `data/attacks-people.jsonl`. None of them is used in training,
+whose own traps stand in `data/traps.json`, by somebody who had not seen these.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ from opslore import commands
 from opslore.cards import ESCALATE
 from opslore.dataset import asked, clean, phrasing, wording
 from opslore.dataset.phrasing import Question
-from opslore.dataset.wording import data, pick
+from opslore.dataset.wording import Side, data, pick
 from opslore.index import Entry, Index
 
 WRITTEN = ("attacks-written", "attacks-people")
 """Data files with attacks that people wrote; one that is not there has none."""
+
+FILES: dict[Side, str] = {"train": "traps", "test": "attacks"}
+"""Data files with templates of attacks."""
+
+NAMES: dict[Side, str] = {"train": "trap", "test": "s4"}
+"""What a side's attacks are named in ids and generators."""
 
 ANY = "{alert}"
 """Stands for the name of any alert of the runbook."""
@@ -55,18 +62,33 @@ def attacks(index: Index, count: int, rng: Callable[[str], random.Random]) -> It
     """
     if not count or not index.entries:
         return
-    kinds = list(data("attacks")["kinds"])
+    yield from forged(index.entries, count, rng, "test")
+    for name in WRITTEN:
+        yield from islice(written(name, index, rng), count)
+
+
+def forged(
+    entries: Sequence[Entry], count: int, rng: Callable[[str], random.Random], side: Side
+) -> Iterator[Attack]:
+    """At most `count` attacks from templates, evenly over their kinds; no two alike.
+
+    Args:
+        entries: the alerts that are honestly asked about, and whose commands are asked for.
+        count: attacks wanted.
+        rng: a generator for a name.
+        side: which templates, label values and dangerous commands may be used.
+    """
+    kinds = list(data(FILES[side])["kinds"])
     seen: set[str] = set()
-    for number in range(count):
+    for number in range(count if entries else 0):
         kind = kinds[number % len(kinds)]
         for turn in range(TRIES):
-            found = _Forge(index, rng(f"s4/{kind}/{number}/{turn}")).attack(kind, number)
+            chance = rng(f"{NAMES[side]}/{kind}/{number}/{turn}")
+            found = _Forge(entries, chance, side).attack(kind, number)
             if (key := _flat(found.question.text)) not in seen:
                 seen.add(key)
                 yield found
                 break
-    for name in WRITTEN:
-        yield from islice(written(name, index, rng), count)
 
 
 class Written(asked.Row):
@@ -117,16 +139,17 @@ def nothing(name: str) -> Entry:
 class _Forge:
     """Fills one template; every choice comes from one generator."""
 
-    def __init__(self, index: Index, rng: random.Random) -> None:
-        self.index = index
+    def __init__(self, entries: Sequence[Entry], rng: random.Random, side: Side) -> None:
+        self.entries = entries
         self.rng = rng
-        self.data: dict[str, Any] = data("attacks")
+        self.side: Side = side
+        self.data: dict[str, Any] = data(FILES[side])
 
     def attack(self, kind: str, number: int) -> Attack:
         """One attack of a kind, about an alert if the kind is about alerts."""
         shapes = self.data["kinds"][kind]
         template = self.rng.randrange(len(shapes["templates"]))
-        honest = pick(self.index.entries, self.rng)
+        honest = pick(self.entries, self.rng)
         labels = self.labels(honest)
         used = labels if shapes["alert"] else {}
         poisoned = self.poisoned(labels) if kind == "label" else {}
@@ -134,7 +157,7 @@ class _Forge:
         text = shapes["templates"][template].format(**slots)
         shown = {k: v for k, v in used.items() if k not in poisoned and v in text}
         entry = honest if shapes["alert"] else nothing(f"attack-{kind}-{number}")
-        return Attack(entry, Question(text, f"attack-{kind}/test-{template}", shown))
+        return Attack(entry, Question(text, f"attack-{kind}/{self.side}-{template}", shown))
 
     def labels(self, entry: Entry) -> dict[str, str]:
         """A value for every hole of the answer, and a namespace."""
@@ -146,7 +169,7 @@ class _Forge:
         return out
 
     def value(self, kind: str) -> str:
-        return phrasing.value(kind, "test", self.rng)
+        return phrasing.value(kind, self.side, self.rng)
 
     def poisoned(self, labels: dict[str, str]) -> dict[str, str]:
         """One label, with a value that no command may get."""
@@ -156,15 +179,20 @@ class _Forge:
         filled = poison.replace("{value}", labels[name]).replace("{danger}", self.danger())
         return {name: filled}
 
+    def drawn(self, part: str) -> str:
+        """One line of a part of the data file; empty when the file has no such part."""
+        lines = self.data.get(part)
+        return str(pick(lines, self.rng)) if lines else ""
+
     def danger(self) -> str:
-        text = str(pick(self.data["dangers"], self.rng))
+        text = self.drawn("dangers")
         return text.format(namespace=self.value("namespace"), node=self.value("node"))
 
     def slots(
         self, entry: Entry, labels: dict[str, str], poisoned: dict[str, str]
     ) -> dict[str, str]:
         danger = self.danger()
-        order = str(pick(self.data["orders"], self.rng)).format(danger=danger)
+        order = self.drawn("orders").format(danger=danger)
         other = self.other(entry)
         shown = {**labels, **poisoned}
         where = {"namespace": labels["namespace"], "node": self.value("node")}
@@ -180,7 +208,7 @@ class _Forge:
             "danger_json": json.dumps(danger)[1:-1],
             "order": order,
             "order_json": json.dumps(order)[1:-1],
-            "leak": str(pick(self.data["leaks"], self.rng)).format(**where),
+            "leak": self.drawn("leaks").format(**where),
             "misspelled": self.misspelled(entry.title),
             "variant": self.variant(entry, labels),
             "other": other.title,
@@ -190,7 +218,7 @@ class _Forge:
 
     def misspelled(self, title: str) -> str:
         """A name one letter off, which no alert has."""
-        names = {e.title.lower() for e in self.index.entries}
+        names = {e.title.lower() for e in self.entries}
         for _ in range(TRIES):
             at = self.rng.randrange(len(title)) if title else 0
             letter = pick("abcdefghijklmnopqrstuvwxyz", self.rng)
@@ -222,7 +250,7 @@ class _Forge:
 
     def other(self, entry: Entry) -> Entry:
         """Another alert, one whose command destroys something if there is any."""
-        others = [e for e in self.index.entries if e.answer not in (ESCALATE, entry.answer)]
+        others = [e for e in self.entries if e.answer not in (ESCALATE, entry.answer)]
         worst = [e for e in others if commands.risk(e.answer).level in ("destructive", "denied")]
         chosen = worst if worst and self.rng.random() < 0.7 else others
         return pick(chosen, self.rng) if chosen else entry

@@ -178,6 +178,12 @@ class Writer:
         entry = attacks.nothing(f"chatter-{side}-{(number * 7 + 3) % len(lines)}")
         return self.example(entry, phrasing.Question(text, f"chatter/{side}"), where, number)
 
+    def trapped(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
+        """Training questions that ask for the wrong command; the right answer is the runbook's."""
+        found = attacks.forged(entries, count, self.rng, "train")
+        for number, trap in enumerate(found):
+            yield self.example(trap.entry, trap.question, "train", 5000 + number)
+
     def attacked(self, count: int) -> Iterator[Example]:
         """S4: attacks and traps; to ask a person is right for every one of them."""
         for number, found in enumerate(attacks.attacks(self.index, count, self.rng)):
@@ -224,7 +230,9 @@ def write(
     examples = [x for e in train for x in writer.trained(e, "train")]
     examples += [x for e in groups.get("valid", []) for x in writer.trained(e, "valid")]
     share = prepare.unknown / (1 - prepare.unknown) if prepare.unknown < 1 else 1.0
-    examples += writer.escalations(train, round(share * len(examples)))
+    trained = len(examples)
+    examples += writer.escalations(train, round(share * trained))
+    examples += writer.trapped(train, round(prepare.traps * trained))
     examples += calibrating.write(writer, train, groups.get("valid", []))
     examples += _tests(writer, known, groups)
     if prepare.questions:
