@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -270,9 +271,13 @@ HITS = [
 
 
 def judge(
-    reply: str, question: str = "it broke", confidence: float | None = 0.99, **labels: str
+    reply: str,
+    question: str = "it broke",
+    confidence: float | None = 0.99,
+    hits: Sequence[Hit] = HITS,
+    **labels: str,
 ) -> Any:
-    return answer.judge(reply, confidence, HITS, question, labels)
+    return answer.judge(reply, confidence, hits, question, labels)
 
 
 class TestJudge:
@@ -394,7 +399,7 @@ class TestJudge:
     ) -> None:
         from opslore import cli_beside
 
-        found = judge("kubectl delete pvc data-0 -n db", "data-0 in db")
+        found = judge("kubectl delete pvc data-0 -n db", "data-0 in db", hits=HITS[1:])
         assert (found.risk, found.confirm, found.escalate) == ("destructive", True, False)
         assert found.findings
         shown = answer.Answer(
@@ -406,6 +411,22 @@ class TestJudge:
         assert lines[0].startswith("WARNING: this destroys something.")
         assert "# CONFIRM: kubectl delete pvc data-0 -n db" in lines
         assert not any(line.startswith("kubectl") for line in lines)
+
+    @pytest.mark.parametrize(
+        ("question", "hits", "why"),
+        [
+            ("data-0 in db", HITS, "PodCrash fits the question better"),
+            ("PodCrash? VolumeOrphaned data-0 in db", HITS[1::-1], "the question names PodCrash"),
+        ],
+    )
+    def test_what_destroys_is_answered_for_the_alert_that_was_asked_about_alone(
+        self, question: str, hits: Sequence[Hit], why: str
+    ) -> None:
+        found = judge("kubectl delete pvc data-0 -n db", question, hits=hits)
+        assert found.escalate
+        assert why in found.why
+        harmless = judge("kubectl logs <pod> -n <namespace> --previous", question, hits=hits)
+        assert not harmless.escalate
 
 
 @pytest.mark.parametrize(

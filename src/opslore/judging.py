@@ -110,6 +110,9 @@ def judge(
     if unsure := _unsure(confidence, calibration, chance):
         return _person(unsure, chance)
     risk = commands.risk(command)
+    destroys = risk.level in ("destructive", "denied")
+    if destroys and (other := _rival(entry, hits, question)):
+        return _person(f"{command.split()[0]} would destroy something, and {other}", chance)
     return Judged(
         command=command,
         escalate=False,
@@ -119,8 +122,22 @@ def judge(
         holes=list(dict.fromkeys(hole.text for hole in commands.holes(command))),
         risk=risk.level,
         findings=risk.findings,
-        confirm=risk.level in ("destructive", "denied"),
+        confirm=destroys,
     )
+
+
+def _rival(entry: Entry, hits: Sequence[Hit], question: str) -> str:
+    """Why another alert could be meant as well as this one; empty when none is.
+
+    A confirmation is no protection from a question that was written to be confirmed.
+    """
+    asked = question.lower()
+    others = [hit.entry.title for hit in hits if hit.entry.title.lower() != entry.title.lower()]
+    if named := next((title for title in others if title.lower() in asked), ""):
+        return f"the question names {named} too"
+    if hits[0].entry.title.lower() != entry.title.lower():
+        return f"{hits[0].entry.title} fits the question better"
+    return ""
 
 
 def _unsure(confidence: float | None, calibration: Calibration | None, chance: float | None) -> str:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
-def plain_gradients(run: backend.Run, base: Base, batch: list[Tokens]) -> dict[str, torch.Tensor]:
+def plain_gradients(
+    run: backend.Run, base: Base, batch: list[Tokens], kept: Sequence[Tokens] = ()
+) -> dict[str, torch.Tensor]:
     """The same loss by PEFT on plain transformers, with a padded batch and an attention mask."""
     from peft import LoraConfig, get_peft_model
 
@@ -86,13 +89,22 @@ def plain_gradients(run: backend.Run, base: Base, batch: list[Tokens]) -> dict[s
         ids[line, :size] = torch.tensor(tokens.ids)
         labels[line, tokens.start : size] = torch.tensor(tokens.ids[tokens.start :])
         mask[line, :size] = 1
-    model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
+    loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+    for tokens in kept:
+        row, places = torch.tensor([tokens.ids]), slice(tokens.start - 1, len(tokens.ids) - 1)
+        with torch.no_grad(), model.disable_adapter():
+            before = model(input_ids=row).logits[0, places].softmax(-1)
+        now = model(input_ids=row).logits[0, places].log_softmax(-1)
+        far = (before * (before.log() - now)).sum()
+        loss = loss + far / sum(len(t.ids) - t.start for t in batch)
+    loss.backward()
     return {name: w.grad for name, w in weights.items() if w.grad is not None}
 
 
+@pytest.mark.parametrize("keeps", [False, True])
 @pytest.mark.parametrize("family", ["tiny_llama", "tiny_gemma"])
 def test_gradients_are_those_of_peft_with_padding(
-    family: str, request: pytest.FixtureRequest, dataset: Path, tmp_path: Path
+    family: str, keeps: bool, request: pytest.FixtureRequest, dataset: Path, tmp_path: Path
 ) -> None:
     base: Base = request.getfixturevalue(family)
     run = backend.Run(TINY.model_copy(update={"lora_layers": 7}), base, dataset, tmp_path / "work")
@@ -107,8 +119,9 @@ def test_gradients_are_those_of_peft_with_padding(
     if family == "tiny_gemma":
         assert min(len(t.ids) for t in batch) > layers.sliding_window
     run.master = [weight.detach().clone() for weight in run.used]
-    _, found = run.team.gradients(parallel.divided(batch, run.each), run.master)
-    expected = plain_gradients(run, base, batch)
+    kept = [Tokens(run.examples[i].ids, 1, kept=True) for i in (2, 5) if keeps]
+    _, found = run.team.gradients(parallel.divided([*batch, *kept], run.each), run.master)
+    expected = plain_gradients(run, base, batch, kept)
     assert set(expected) == set(run.names)
     for name, gradient in zip(run.names, found, strict=True):
         error = (gradient - expected[name]).norm() / expected[name].norm()
