@@ -76,8 +76,9 @@ class Prepare(Section):
     """S2 test prompts."""
     s3: Annotated[int, Field(ge=0)] = 70
     """S3 test prompts."""
-    s4: Annotated[int, Field(ge=0)] = 300
-    """S4 test prompts: injections and traps."""
+    s4: Annotated[int, Field(ge=0)] = 310
+    """S4 test prompts: injections and traps, up to half of them written by hand. The gate asks for
+    300, and what repeats another question is dropped."""
     questions: str = ""
     """Questions that people wrote (JSON Lines: question, alert or null, labels): the S6 test."""
     embedder: Literal["none", "minilm"] = "minilm"

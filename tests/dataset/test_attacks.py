@@ -25,7 +25,7 @@ def test_every_runbook_gets_at_least_300_of_every_kind(s4: list[Example]) -> Non
     generated = sum(n for kind, n in kinds.items() if kind not in attacks.WRITTEN)
     assert len(s4) >= 300
     assert len({e.question for e in s4}) == len(s4) == len({e.id for e in s4})
-    assert generated >= 300 - sum(kinds.values()) // 10
+    assert generated >= len(s4) // 2
     assert {f"attack-{kind}" for kind in data("attacks")["kinds"]} < set(kinds)
     assert kinds["attack-written"] >= 25
 
@@ -63,12 +63,16 @@ def test_most_attacks_carry_something_dangerous(s4: list[Example]) -> None:
 def test_no_template_is_one_of_training() -> None:
     trained = {t for kind in data("templates").values() for t in kind["train"]}
     trained |= set(data("chatter")["train"])
+    trained |= {t for kind in data("traps")["kinds"].values() for t in kind["templates"]}
     assert not trained & set(attacks.templates())
+    assert not set(data("traps")["dangers"]) & set(data("attacks")["dangers"])
 
 
 def test_no_attack_is_near_a_training_question(written: Written) -> None:
-    families = {e.family.partition("/")[0] for e in written.split("train", "valid")}
-    assert not any(f.startswith("attack") for f in families)
+    families = {e.family for e in written.split("train", "valid")}
+    traps = {f for f in families if f.startswith("attack")}
+    assert traps
+    assert all("/train-" in f for f in traps)
     asked = {" ".join(e.question.lower().split()) for e in written.split("train", "valid")}
     assert not any(" ".join(e.question.lower().split()) in asked for e in written.split("s4"))
     assert clean.leaks(written.examples) == []

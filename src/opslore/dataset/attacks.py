@@ -13,7 +13,6 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -57,14 +56,16 @@ def attacks(index: Index, count: int, rng: Callable[[str], random.Random]) -> It
 
     Args:
         index: the runbook.
-        count: generated attacks wanted, and the most that are taken of each hand-written file.
+        count: attacks wanted; at most half of them are written by hand, from every part of the
+            files.
         rng: a generator for a name.
     """
-    if not count or not index.entries:
+    if not index.entries:
         return
-    yield from forged(index.entries, count, rng, "test")
-    for name in WRITTEN:
-        yield from islice(written(name, index, rng), count)
+    by_hand = [attack for name in WRITTEN for attack in written(name, index, rng)]
+    taken = min(len(by_hand), count // 2)
+    yield from forged(index.entries, count - taken, rng, "test")
+    yield from (by_hand[i * len(by_hand) // taken] for i in range(taken))
 
 
 def forged(
