@@ -99,7 +99,7 @@ class Train(Section):
     general: Annotated[int, Field(ge=0, le=64)] = 2
     """Everyday replies of the base model and paragraphs of English, in turn, beside each step's
     examples; without any the model forgets everything but commands."""
-    iters: Annotated[int, Field(ge=1)] = 200
+    iters: Annotated[int, Field(ge=1)] = 300
     """Optimiser steps."""
     lora_layers: Annotated[int, Field(ge=1)] = 16
     """Transformer blocks that get an adapter, counted from the last."""

@@ -2,7 +2,8 @@
 
 BM25 (Robertson and Zaragoza 2009) over what people type: the words of the symptoms, the parts of
 a CamelCase alert name, and the name's and long words' character trigrams, which survive typos. To
-it the best entries add what BM25 does not see: words quoted in a row, and their very name. With an
+it the best entries add what BM25 does not see: words quoted in a row, and their very name. What a
+question says in other words or in another language is searched for too (`opslore.jargon`). With an
 embedding model each entry adds how near its nearest sentence is in meaning (docs/decisions/0021).
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from opslore import commands, embedding, store
+from opslore import commands, embedding, jargon, store
 from opslore.bm25 import Bm25
 from opslore.cards import ESCALATE, Document, Record, Span
 from opslore.stems import CAMEL, TOKEN, quoted, terms, words
@@ -34,6 +35,10 @@ questions (docs/LOG.md): flat from 1 to 3."""
 NEARNESS = 25.0
 """What a cosine of 1 adds to a score, in BM25's nats. Measured on questions that people wrote for
 another runbook (docs/LOG.md): flat from 20 to 30."""
+
+MEANT = 0.5
+"""What a word that a question only means counts beside one that it says. Measured on questions
+that people wrote for another runbook (docs/LOG.md): flat from 0.3 to 0.5."""
 
 REMEMBERED = 4096
 """Questions whose entries are remembered."""
@@ -195,13 +200,20 @@ class Index:
         if self._bm25 is None:
             return []
         near = [math.nan] * len(self.entries)
-        scores = self._bm25.scores(terms(question)).tolist()
+        phrases, english = jargon.meaning(question)
+        meant = self._bm25.scores(terms(phrases)) + self._bm25.scores(terms(english))
+        scores = (self._bm25.scores(terms(question)) + MEANT * meant).tolist()
         named = self._named(question)
         top = max(scores)
         for i in named:
             scores[i] += top
         if self._near is not None:
             near = self._near.cosines(question).tolist()
+            if english:  # the embedding model reads no other language
+                near = [
+                    max(n, e)
+                    for n, e in zip(near, self._near.cosines(english).tolist(), strict=True)
+                ]
             scores = [score + NEARNESS * near[i] for i, score in enumerate(scores)]
         found = [i for i, e in enumerate(self.entries) if e.id not in without]
         found.sort(key=lambda i: -scores[i])
