@@ -44,21 +44,14 @@ def diagnostics(document: Document, masked: Masked) -> Iterator[Diagnostic]:
     """Every finding within one alert."""
     yield from _text(document, masked)
     if not document.symptoms.strip():
-        yield _at(document, "empty-symptoms", f"{document.title} has no symptoms")
+        yield Diagnostic.at(document, "empty-symptoms", f"{document.title} has no symptoms")
     for line in document.symptoms.splitlines():
         if line.endswith(":") and FIELDS.exact(line.rstrip(": ")):
             message = f"{document.title}: `{line}` is read as a symptom, not as a field"
-            yield _at(document, "unread-label", message)
+            yield Diagnostic.at(document, "unread-label", message)
     yield from _answer(document, masked)
     for command in document.commands:
         yield from _command(document, command, masked)
-
-
-def _at(document: Document, rule: str, message: str, first: int = 0, last: int = 0) -> Diagnostic:
-    """A finding at some lines; without lines at the alert's heading."""
-    first = first or document.span.first
-    file = document.url or document.span.file
-    return Diagnostic.of(rule, file, first, last, document.title, message)
 
 
 def _text(document: Document, masked: Masked) -> Iterator[Diagnostic]:
@@ -71,27 +64,27 @@ def _text(document: Document, masked: Masked) -> Iterator[Diagnostic]:
         kinds.setdefault((rule, first, last), set()).add(mask.lower().replace("_", " "))
     for (rule, first, last), found in kinds.items():
         looks = f"{document.title}: this looks like {' and '.join(sorted(found))}"
-        yield _at(document, rule, looks, first, last)
+        yield Diagnostic.at(document, rule, looks, first, last)
     reason = quarantine.suspicious(document.text)
     if reason:
         message = f"{document.title}: {masked(reason)}"
-        yield _at(document, "hidden-text", message, last=document.span.last)
+        yield Diagnostic.at(document, "hidden-text", message, last=document.span.last)
 
 
 def _answer(document: Document, masked: Masked) -> Iterator[Diagnostic]:
     """Whether the alert has an answer, and what is left open in it."""
     if not document.commands:
-        yield _at(document, "alert-without-command", f"{document.title} has no command")
+        yield Diagnostic.at(document, "alert-without-command", f"{document.title} has no command")
         return
     chosen = entry(document)
     if chosen.answer == ESCALATE:
         reasons = sorted({_unfit(command.text) for command in document.commands})
         message = f"{document.title} is answered by escalating: {', '.join(reasons)}"
-        yield _at(document, "no-usable-command", message)
+        yield Diagnostic.at(document, "no-usable-command", message)
         return
     if not document.resolution:
         message = f"{document.title} has only commands to look; the first is its answer"
-        yield _at(document, "no-resolution", message)
+        yield Diagnostic.at(document, "no-resolution", message)
     usual = hole_tables()
     names = {*usual.labels, *usual.kind_of.values(), *usual.generic}
     for hole in commands.holes(chosen.answer):
@@ -100,7 +93,7 @@ def _answer(document: Document, masked: Masked) -> Iterator[Diagnostic]:
                 f"{document.title}: {hole.text} in {code(masked(chosen.answer))} stays open "
                 f"unless the alert has a label `{hole.kinds[0]}`"
             )
-            yield _at(document, "unfillable-hole", message, chosen.line)
+            yield Diagnostic.at(document, "unfillable-hole", message, chosen.line)
 
 
 def _unfit(command: str) -> str:
@@ -115,7 +108,7 @@ def _command(document: Document, command: Command, masked: Masked) -> Iterator[D
     def found(rule: str, why: str) -> Diagnostic:
         shown = MARK.sub("<...>", masked(why))
         shown = f"{document.title}: {code(masked(command.text))}: {shown}"
-        return _at(document, rule, shown, command.first, command.last)
+        return Diagnostic.at(document, rule, shown, command.first, command.last)
 
     parsed = commands.parse(command.text)
     if not parsed.ok:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opslore.cards import Record
+from opslore.cards import Document, Record
 from opslore.lint.rules import RULES, Level
 
 
@@ -38,6 +38,14 @@ class Diagnostic(Record):
             message=message,
             mend=known.mend,
         )
+
+    @classmethod
+    def at(
+        cls, document: Document, rule: str, message: str, first: int = 0, last: int = 0
+    ) -> Diagnostic:
+        """A finding at some lines; without lines at the alert's heading."""
+        file = document.url or document.span.file
+        return cls.of(rule, file, first or document.span.first, last, document.title, message)
 
     @property
     def key(self) -> tuple[str, str, int, str]:

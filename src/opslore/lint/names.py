@@ -34,7 +34,7 @@ def _doubles(group: list[Document]) -> Iterator[Diagnostic]:
     rule = "conflicting-commands" if len(answers) > 1 else "duplicate-alert"
     what = "with other commands" if len(answers) > 1 else "already"
     for other in others:
-        yield _at(rule, other, f"{other.title} stands at {_place(first)} {what}")
+        yield Diagnostic.at(other, rule, f"{other.title} stands at {_place(first)} {what}")
 
 
 def _alike(group: list[Document]) -> Iterator[Diagnostic]:
@@ -44,20 +44,20 @@ def _alike(group: list[Document]) -> Iterator[Diagnostic]:
         if other.title.lower() == first.title.lower() or _answer(other) == _answer(first):
             continue
         message = f"{other.title} has the symptoms of {first.title} ({_place(first)})"
-        yield _at("same-symptoms", other, f"{message}, and another answer")
+        yield Diagnostic.at(other, "same-symptoms", f"{message}, and another answer")
 
 
 def _near(documents: Sequence[Document]) -> Iterator[Diagnostic]:
     """Alerts whose names are two letters apart at most."""
+    named = {document.title: document for document in documents}
     groups: dict[str, list[Document]] = defaultdict(list)
-    for title, name in clusters([document.title for document in documents]).items():
-        groups[name] += [document for document in documents if document.title == title]
+    for title, name in clusters(list(named)).items():
+        groups[name].append(named[title])
     for group in groups.values():
         first, *others = group
         for other in others:
-            yield _at(
-                "near-name", other, f"{other.title} is nearly {first.title} ({_place(first)})"
-            )
+            message = f"{other.title} is nearly {first.title} ({_place(first)})"
+            yield Diagnostic.at(other, "near-name", message)
 
 
 def _answers(document: Document) -> tuple[str, ...]:
@@ -72,9 +72,3 @@ def _answer(document: Document) -> str:
 
 def _place(document: Document) -> str:
     return f"{document.span.file}:{document.span.first}"
-
-
-def _at(rule: str, document: Document, message: str) -> Diagnostic:
-    first = document.span.first
-    file = document.url or document.span.file
-    return Diagnostic.of(rule, file, first, first, document.title, message)
