@@ -43,7 +43,7 @@ def test_an_open_book_prompt_letter_by_letter() -> None:
 
 def test_an_entry_fits_that_leads_and_is_quoted() -> None:
     rows = [
-        ("Full", "the disk is nearly full today", 16.0),
+        ("Full", "the disk is nearly full today", 13.0),
         ("Slow", "the disk is slow", 4.0),
         ("Odd", "nothing", 2.0),
     ]
