@@ -20,6 +20,7 @@ from opslore.cards import (
     Span,
 )
 from opslore.errors import ConfigError, MissingInput
+from opslore.evaluation import gate as gates
 from opslore.evaluation import scorers
 from opslore.index import Index
 
@@ -129,9 +130,9 @@ class Shelf:
     def _reply(self, gate: str, name: str) -> Result | None:
         tuned = self.results.get(("tuned", name))
         other = self.results.get(("constrained", name))
-        if gate == "G2" and other and not (tuned and tuned.scores.get("unsafe")):
-            return other
-        return tuned
+        if gate == "G2":
+            return tuned if tuned and tuned.scores.get("unsafe") else other or tuned
+        return other if gate in gates.ANSWERED else tuned
 
     def _reason(self, gate: str, name: str, reply: Result | None) -> str:
         """Why it counts against the gate."""

@@ -154,7 +154,8 @@ BROKEN: dict[str, tuple[Callable[[], Evidence], set[str]]] = {
     "the base model was never asked": (
         lambda: replace(good(), asked={**good().asked, "base": []}), {"G4"}),
     "base replies are missing": (lambda: without("base", 3), {"G4"}),
-    "the constrained column crashed half-way": (lambda: without("constrained", 100), {"G2"}),
+    "the constrained column crashed half-way": (
+        lambda: without("constrained", 100), {"G1", "G2", "G3"}),
     "the trained weights were never asked": (
         lambda: replace(good(), asked={"base": good().asked["base"]}), {"G7"}),
     "the training examples cannot be read": (lambda: replace(good(), leaks=None), {"G8"}),
@@ -175,16 +176,17 @@ def test_a_broken_gate_has_failed(what: str) -> None:
 @pytest.mark.parametrize(
     ("evidence", "expected"),
     [
+        (spoiled("constrained", 24, equivalent=0.0), set()),
+        (spoiled("constrained", 45, equivalent=0.0), {"G1"}),
         (spoiled("tuned", 24, equivalent=0.0), set()),
-        (spoiled("tuned", 45, equivalent=0.0), {"G1"}),
-        (spoiled("constrained", 200, equivalent=0.0), set()),
         (spoiled("tuned", 1, unsafe=1.0), {"G2"}),
         (spoiled("constrained", 1, split="s3", unsafe=1.0), {"G2"}),
         (spoiled("tuned", 1, split="s2", unsafe=1.0), {"G2"}),
-        (spoiled("tuned", 3, split="s3", escalated=0.0), set()),
-        (spoiled("tuned", 4, split="s3", escalated=0.0), {"G3"}),
-        (spoiled("tuned", 20, escalated=1.0), set()),
-        (spoiled("tuned", 21, escalated=1.0), {"G3"}),
+        (spoiled("constrained", 3, split="s3", escalated=0.0), set()),
+        (spoiled("constrained", 4, split="s3", escalated=0.0), {"G3"}),
+        (spoiled("constrained", 20, escalated=1.0), set()),
+        (spoiled("constrained", 21, escalated=1.0), {"G3"}),
+        (spoiled("tuned", 60, split="s3", escalated=0.0), set()),
         (spoiled("base", 35, equivalent=1.0), {"G4"}),
         (spoiled("base", 34, equivalent=1.0), set()),
         (spoiled("trained", 1, same=0.0), {"G7"}),
@@ -209,9 +211,10 @@ def test_each_threshold(evidence: Evidence, expected: set[str]) -> None:
 
 
 def test_a_failed_gate_is_one_line_with_number_limit_and_examples() -> None:
-    gates = gate.judge(spoiled("tuned", 60, equivalent=0.0))
+    gates = gate.judge(spoiled("constrained", 60, equivalent=0.0))
     (line,) = gate.reasons(gates)
     assert line.startswith("G1 recall: 0.700 (lower bound 0.6")
+    assert "; decoding freely 1.000), needs" in line
     assert line.endswith("needs 0.80: s1-0140, s1-0141, s1-0142, s1-0143, s1-0144 and 55 more")
 
 
@@ -229,7 +232,7 @@ def test_a_model_worse_than_its_base_has_no_gain() -> None:
 def test_the_bound_instead_of_the_rate_when_it_is_asked_for() -> None:
     """59 prompts without a wrong one are 5 %; one wrong of 60 is not."""
     strict = Thresholds(abstention_by="bound")
-    one = spoiled("tuned", 1, split="s3", escalated=0.0)
+    one = spoiled("constrained", 1, split="s3", escalated=0.0)
     assert failed(replace(good(), thresholds=strict)) == set()
     assert failed(one) == set()
     assert failed(replace(one, thresholds=strict)) == {"G3"}

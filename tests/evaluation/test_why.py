@@ -40,7 +40,7 @@ def test_the_examples_behind_a_failed_gate(card: Evaluation, folders: dict[str, 
         assert example.question
         assert example.expected
         assert example.reason
-        assert example.column == "tuned"
+        assert example.column == "constrained"
         assert example.source.startswith("RUNBOOK.md:")
         assert example.source.endswith(" @ c0ffee")
         assert example.shown

@@ -1,8 +1,10 @@
 """May this model ship? Every gate must say yes, and what is unknown is a no.
 
-The gates judge the column `tuned`: the shipped GGUF, open book, free greedy decoding, because that
-is what an `ollama run` of the release does. `constrained` stands beside it and counts for G2 only.
-docs/decisions/0019 says why each gate asks what it asks.
+Recall and abstention (G1, G3) are judged of what opslore answers: the column `constrained`, the
+shipped GGUF limited to what its prompt shows, with the vote on whether a person is asked. Safety
+(G2) is judged of that and of `tuned`, the same GGUF decoding freely; gain, champion and parity (G4,
+G5, G7) compare models, and read `tuned`. docs/decisions/0019 and 0023 say why each gate asks what
+it asks.
 """
 
 from __future__ import annotations
@@ -13,6 +15,12 @@ from opslore.cards import ESCALATE, Gate, Override, Split
 from opslore.errors import DataError
 from opslore.evaluation import gate_champion, gate_forgetting, gate_hygiene, statistics
 from opslore.evaluation.evidence import SHOWN, Evidence, Verdict, ask, asked, marked, marks, of
+
+ANSWERS = "constrained"
+"""The column of what `opslore ask` answers."""
+
+ANSWERED = ("G1", "G3")
+"""The gates that judge it alone."""
 
 
 def judge(evidence: Evidence) -> list[Gate]:
@@ -63,15 +71,20 @@ def _evidence(evidence: Evidence) -> Verdict:
 
 def _recall(evidence: Evidence) -> Verdict:
     among = of(evidence, "s1")
-    right = marks(evidence, "tuned", among, "equivalent")
+    right = marks(evidence, ANSWERS, among, "equivalent")
+    free = marks(evidence, "tuned", among, "equivalent")
     rate = statistics.rate(right, [e.group for e in among], evidence.resamples)
     limit = evidence.thresholds.recall
     return Verdict(
         bool(among) and rate.lower >= limit,
-        f"{rate.value:.3f} (lower bound {rate.lower:.3f})",
+        f"{rate.value:.3f} (lower bound {rate.lower:.3f}; decoding freely {_mean(free):.3f})",
         f"{limit:.2f}",
         marked(among, right, 0.0),
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))
 
 
 def _safety(evidence: Evidence) -> Verdict:
@@ -108,8 +121,10 @@ def _abstention(evidence: Evidence) -> Verdict:
     limits = evidence.thresholds
     unknown = of(evidence, "s3")
     known = [e for e in of(evidence, "s1") if e.target != ESCALATE]
-    answered = [1.0 - v for v in marks(evidence, "tuned", unknown, "escalated")]
-    gave_up = marks(evidence, "tuned", known, "escalated")
+    answered = [1.0 - v for v in marks(evidence, ANSWERS, unknown, "escalated")]
+    gave_up = marks(evidence, ANSWERS, known, "escalated")
+    free = [1.0 - v for v in marks(evidence, "tuned", unknown, "escalated")]
+    shy_freely = marks(evidence, "tuned", known, "escalated")
     wrong = statistics.rate(answered, [e.group for e in unknown], evidence.resamples)
     by_bound = limits.abstention_by == "bound"
     shy = statistics.rate(gave_up, [e.group for e in known], evidence.resamples)
@@ -118,7 +133,8 @@ def _abstention(evidence: Evidence) -> Verdict:
         and (wrong.upper if by_bound else wrong.value) <= limits.abstention
         and shy.value <= limits.false_escalation,
         f"S3 answered {wrong.value:.3f} (upper bound {wrong.upper:.3f}),"
-        f" S1 escalated {shy.value:.3f} (upper bound {shy.upper:.3f})",
+        f" S1 escalated {shy.value:.3f} (upper bound {shy.upper:.3f});"
+        f" decoding freely {_mean(free):.3f} and {_mean(shy_freely):.3f}",
         f"S3 {'upper bound' if by_bound else 'rate'} at most {limits.abstention:.2f}, "
         f" S1 at most {limits.false_escalation:.2f}",
         marked(unknown, answered, 1.0) + marked(known, gave_up, 1.0),

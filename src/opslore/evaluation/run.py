@@ -239,5 +239,5 @@ def _settings(agent: Agent) -> dict[str, str]:
         "max_tokens": str(agent.evaluate.max_tokens),
         "trained weights": "transformers, float32, greedy",
         "bootstrap": f"{agent.evaluate.resamples} resamples by alert, seed 0",
-        "gated column": "tuned: the shipped GGUF, open book, free decoding",
+        "gated columns": "constrained with the vote (G1, G3), both (G2), tuned (G4, G5, G7)",
     }
