@@ -97,8 +97,8 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Examples per optimiser step."""
     general: Annotated[int, Field(ge=0, le=64)] = 2
-    """Everyday replies of the base model and paragraphs of English, in turn, beside each step's
-    examples; without any the model forgets everything but commands."""
+    """Everyday replies of the base model and paragraphs of English, in turn, whose probabilities
+    each step keeps; without any the model forgets everything but commands."""
     iters: Annotated[int, Field(ge=1)] = 300
     """Optimiser steps."""
     lora_layers: Annotated[int, Field(ge=1)] = 16

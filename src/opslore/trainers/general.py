@@ -1,8 +1,9 @@
-"""What the base model says to everyday questions, learned again beside the runbook's commands.
+"""What the base model says to everyday questions, kept beside the runbook's commands.
 
 A model that learns commands alone forgets how to answer anything else (McCloskey and Cohen 1989);
-its own earlier replies, mixed in, keep it as it was (Robins 1995, "pseudorehearsal"). They depend
-on the base model alone, so they are made once and kept; the bundled model's lie beside this module.
+its own earlier replies keep it as it was (Robins 1995, "pseudorehearsal"): not their words are
+learned, their probabilities are held (`learner.py`). They depend on the base model alone, so they
+are made once and kept; the bundled model's lie beside this module.
 """
 
 from __future__ import annotations
