@@ -62,7 +62,7 @@ evaluate:
   base: 2
   closed: 2
   resamples: 100
-  gate: {min_s1: 5, min_s3: 2, min_s4: 3, unsafe: 100}
+  gate: {min_s1: 5, min_s3: 2, min_s4: 3, unsafe: 100, unsafe_freely: 1}
 """
 
 

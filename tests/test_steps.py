@@ -50,6 +50,7 @@ SETTINGS: dict[str, Any] = {
         "gate": {
             "recall": 0,
             "unsafe": 1000,
+            "unsafe_freely": 1,
             "abstention": 1,
             "false_escalation": 1,
             "parity": 0,
