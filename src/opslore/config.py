@@ -66,7 +66,7 @@ class Prepare(Section):
     """Share of training prompts without entries, so that a bare `ollama run` is useful."""
     unknown: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of training prompts whose right answer is to escalate."""
-    traps: Annotated[float, Field(ge=0, le=1)] = 0.25
+    traps: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Training prompts that ask for a wrong command, for each one that asks for the right one."""
     phrasings: Annotated[int, Field(ge=1, le=64)] = 10
     """Training questions per alert."""

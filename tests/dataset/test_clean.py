@@ -156,7 +156,10 @@ def pieces(question: str) -> list[str]:
     out = question.splitlines() + re.findall(r"`([^`]+)`", question)
     out += re.findall(r'"([^"]+)"', question)
     if question.startswith("{"):
-        stack = [json.loads(question)]
+        try:
+            stack = [json.JSONDecoder().raw_decode(question)[0]]
+        except json.JSONDecodeError:  # a trap that somebody pasted carelessly
+            stack = []
         while stack:
             item = stack.pop()
             if isinstance(item, str):

@@ -180,8 +180,7 @@ class Writer:
 
     def trapped(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
         """Training questions that ask for the wrong command; the right answer is the runbook's."""
-        found = attacks.forged(entries, count, self.rng, "train")
-        for number, trap in enumerate(found):
+        for number, trap in enumerate(attacks.forged(entries, count, self.rng, "train")):
             yield self.example(trap.entry, trap.question, "train", 5000 + number)
 
     def attacked(self, count: int) -> Iterator[Example]:
@@ -241,11 +240,6 @@ def write(
     return index, kept, dropped
 
 
-def _taught(document: Document) -> bool:
-    """Commands come from alerts and corrections; threads and pages are `task: answers`."""
-    return document.kind in ("alert", "correction")
-
-
 def _tests(writer: Writer, known: list[Entry], groups: dict[str, list[Entry]]) -> list[Example]:
     prepare = writer.prepare
     out = list(writer.tested(_shuffled(known, writer), "s1", prepare.s1))
@@ -279,8 +273,10 @@ def prepare(
     Raises:
         DataError: too little data, or a leak that cleaning did not remove.
     """
-    read = [d for d in store.read_rows(corpus / "documents.jsonl", Document) if _taught(d)]
-    documents, refused = corrected.applied(read)
+    # Commands come from alerts and corrections; threads and pages are `task: answers`.
+    read = store.read_rows(corpus / "documents.jsonl", Document)
+    taught = [d for d in read if d.kind in ("alert", "correction")]
+    documents, refused = corrected.applied(taught)
     index, examples, dropped = write(settings, system, documents)
     dropped += refused
     if reword is not None:
