@@ -60,9 +60,9 @@ def trained(
             "collect": [{"path": str(folder / "RUNBOOK.md")}],
             "prepare": {
                 **{"s1": 20, "s2": 2, "s3": 2, "phrasings": 4, "entries": 1},
-                **{"closed_book": 0, "unknown": 0, "test": 0.1},
+                **{"closed_book": 0, "unknown": 0, "traps": 0, "test": 0.1},
             },
-            "train": {"iters": 80, "batch_size": 2, "lora_layers": 18},
+            "train": {"iters": 80, "batch_size": 2, "lora_layers": 18, "general": 0},
             "export": {"num_ctx": 1024},
             "evaluate": {"max_tokens": 48},
             "deploy": [{"kind": "ollama", "url": ollama_server}],

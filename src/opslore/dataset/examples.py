@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from opslore import commands, embedding, prompt, store
-from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Span, Split
+from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Split
 from opslore.config import Prepare
 from opslore.dataset import (
     asked,
@@ -72,9 +72,7 @@ class Writer:
             messages=[*turns, Message(role="assistant", content=target)],
             target=target,
             accepted=[] if escalates else self.alternatives(entry, question, target),
-            source=Span(
-                file=entry.span.file, first=entry.line, last=entry.line, commit=entry.span.commit
-            ),
+            source=entry.span.model_copy(update={"first": entry.line, "last": entry.line}),
             group=entry.id,
             split=where,
             labels=question.labels,
@@ -174,9 +172,9 @@ class Writer:
         """Something that is no alert."""
         side = calibrating.side(where)
         lines = wording.data("chatter")[side]
-        text = lines[(number * 7 + 3) % len(lines)]
-        entry = attacks.nothing(f"chatter-{side}-{(number * 7 + 3) % len(lines)}")
-        return self.example(entry, phrasing.Question(text, f"chatter/{side}"), where, number)
+        place = (number * 7 + 3) % len(lines)
+        question = phrasing.Question(lines[place], f"chatter/{side}")
+        return self.example(attacks.nothing(f"chatter-{side}-{place}"), question, where, number)
 
     def trapped(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
         """Training questions that ask for the wrong command; the right answer is the runbook's."""
@@ -228,8 +226,8 @@ def write(
     writer = Writer(prepare, system, index)
     examples = [x for e in train for x in writer.trained(e, "train")]
     examples += [x for e in groups.get("valid", []) for x in writer.trained(e, "valid")]
-    share = prepare.unknown / (1 - prepare.unknown) if prepare.unknown < 1 else 1.0
     trained = len(examples)
+    share = prepare.unknown / (1 - prepare.unknown) if prepare.unknown < 1 else 1.0
     examples += writer.escalations(train, round(share * trained))
     examples += writer.trapped(train, round(prepare.traps * trained))
     examples += calibrating.write(writer, train, groups.get("valid", []))
@@ -273,10 +271,9 @@ def prepare(
     Raises:
         DataError: too little data, or a leak that cleaning did not remove.
     """
-    # Commands come from alerts and corrections; threads and pages are `task: answers`.
+    # Threads and pages are `task: answers`.
     read = store.read_rows(corpus / "documents.jsonl", Document)
-    taught = [d for d in read if d.kind in ("alert", "correction")]
-    documents, refused = corrected.applied(taught)
+    documents, refused = corrected.applied([d for d in read if d.kind in ("alert", "correction")])
     index, examples, dropped = write(settings, system, documents)
     dropped += refused
     if reword is not None:
