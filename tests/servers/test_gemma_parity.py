@@ -59,7 +59,7 @@ def trained(
             "base_model": "gemma-3-270m",
             "collect": [{"path": str(folder / "RUNBOOK.md")}],
             "prepare": {
-                **{"s1": 20, "s2": 2, "s3": 2, "phrasings": 4, "entries": 1},
+                **{"s1": 20, "s2": 2, "s3": 2, "s4": 0, "phrasings": 4, "entries": 1},
                 **{"closed_book": 0, "unknown": 0, "traps": 0, "test": 0.1},
             },
             "train": {"iters": 80, "batch_size": 2, "lora_layers": 18, "general": 0},
@@ -79,7 +79,7 @@ def deployed(agent: Agent, dataset: Dataset, bundle: Bundle) -> Deployed:
     target = OllamaTarget(agent.deploy[0], agent.name)
     target.stage(Staged(agent.name, name, files, str(files), sha256(files / "model.gguf")))
     target.move(target.aim(agent.name, name))
-    questions = [e for e in read(home.path(dataset)) if e.split != "s3"]
+    questions = [e for e in read(home.path(dataset)) if e.split in ("s1", "s2")]
     asked = [columns.open_book(example) for example in questions]
     return Deployed(agent, files, f"{agent.name}:{name}", asked)
 
