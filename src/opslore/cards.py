@@ -182,6 +182,8 @@ class Example(Record):
     prompt leaves out the weak ones."""
     hidden: list[str] = Field(default_factory=list)
     """Document ids the index pretended not to have (an unknown alert)."""
+    runbook: str = ""
+    """The practice runbook that was asked (opslore/dataset/practice.py); empty is the agent's."""
 
 
 class Card(Record):

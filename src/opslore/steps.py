@@ -15,6 +15,7 @@ from opslore import contents, models, progress, store, trainers
 from opslore.bundle import gguf, modelfile
 from opslore.cards import Adapter, Bundle, Card, Corpus, Dataset, Deployment, Evaluation, Release
 from opslore.config import Agent
+from opslore.config_sources import RunbookSource
 from opslore.errors import GateFailed, MissingInput
 from opslore.store import Store
 
@@ -38,7 +39,8 @@ def collect(agent: Agent) -> Corpus:
 
 def prepare(agent: Agent, corpus: Corpus) -> Dataset:
     """Write the examples of every split, and the index their prompts are made from."""
-    from opslore.dataset import answers, approved, asked, examples, paraphrase
+    from opslore.dataset import answers, approved, asked, examples, paraphrase, practice
+    from opslore.sources import runbook
 
     home = store_of(agent)
     section = {"prepare": agent.prepare.model_dump(), "system": agent.system_prompt}
@@ -54,9 +56,17 @@ def prepare(agent: Agent, corpus: Corpus) -> Dataset:
 
     def make(work: Path) -> dict[str, Any]:
         reword = paraphrase.writer(agent.prepare, agent.system_prompt, work)
-        return examples.prepare(agent.prepare, agent.system_prompt, home.path(corpus), work, reword)
+        others = []
+        if agent.prepare.practice:
+            source = RunbookSource(path=str(practice.FOLDER))
+            others = runbook.collect(source, Path.cwd()).documents
+        return examples.prepare(
+            agent.prepare, agent.system_prompt, home.path(corpus), work, reword, others
+        )
 
-    return home.made(Dataset, section, [corpus], make, facts=asked.facts(agent.prepare.questions))
+    facts = asked.facts(agent.prepare.questions)
+    facts += practice.facts() if agent.prepare.practice else []
+    return home.made(Dataset, section, [corpus], make, facts=facts)
 
 
 def train(agent: Agent, dataset: Dataset) -> Adapter:

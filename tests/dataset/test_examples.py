@@ -18,6 +18,7 @@ from opslore.cards import ESCALATE, Command, Document, Dropped, Example, Span
 from opslore.config import Prepare
 from opslore.dataset import clean, examples
 from opslore.dataset.phrasing import Question
+from opslore.dataset.writer import Writer
 from opslore.errors import DataError
 from opslore.index import Index
 
@@ -78,7 +79,7 @@ def test_prompts_are_what_serving_would_write(written: Written) -> None:
 def test_the_right_entry_is_never_forced_in() -> None:
     index = Index.of(documents())
     last = index.entries[-1]
-    writer = examples.Writer(SMALL, SYSTEM, index)
+    writer = Writer(SMALL, SYSTEM, index)
     for where in ("train", "s1", "s2"):
         found = writer.example(last, Question("qqq zzz", "chat/test-0"), where, 0)  # type: ignore[arg-type]
         assert last.id not in found.shown

@@ -16,6 +16,7 @@ import pytest
 from opslore.cards import Command, Document, Example, Span
 from opslore.config import Paraphraser, Prepare
 from opslore.dataset import examples, paraphrase
+from opslore.dataset.writer import Writer
 from opslore.errors import ServerError
 from opslore.index import Index
 
@@ -116,7 +117,7 @@ def document(title: str, section: str, symptoms: str, command: str) -> Document:
 
 @pytest.fixture(scope="module")
 def train(index: Index) -> list[Example]:
-    writer = examples.Writer(Prepare(phrasings=6), SYSTEM, index)
+    writer = Writer(Prepare(phrasings=6), SYSTEM, index)
     return [row for entry in index.entries for row in writer.trained(entry, "train")]
 
 
@@ -201,7 +202,7 @@ def test_what_is_not_kept_is_said(
 ) -> None:
     from opslore.dataset.phrasing import Question
 
-    writer = examples.Writer(Prepare(closed_book=0.0), SYSTEM, index)
+    writer = Writer(Prepare(closed_book=0.0), SYSTEM, index)
     row = writer.example(
         index.entries[0], Question("web-0 crashes", "chat/train-1", {"pod": "web-0"}), "train", 0
     )

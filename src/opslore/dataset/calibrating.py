@@ -15,7 +15,7 @@ from opslore.dataset import phrasing, wording
 from opslore.index import Entry
 
 if TYPE_CHECKING:
-    from opslore.dataset.examples import Writer
+    from opslore.dataset.writer import Writer
 
 FILE = "calibrate.jsonl"
 

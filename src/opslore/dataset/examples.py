@@ -1,31 +1,26 @@
-"""Documents to examples: every alert phrased many ways, each prompt with the entries it would see.
-
-Open book: the prompt shows what the index finds for the question, by the same call that serving
-makes. The right entry is never forced in; when the index misses it, the right answer still counts.
-"""
+"""Documents to examples: the splits, and the questions of each, by `opslore.dataset.writer`."""
 
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opslore import commands, embedding, prompt, store
-from opslore.cards import ESCALATE, Document, Dropped, Example, Message, Split
+from opslore import embedding, store
+from opslore.cards import ESCALATE, Document, Dropped, Example
 from opslore.config import Prepare
 from opslore.dataset import (
     asked,
-    attacks,
     calibrating,
     canaries,
     clean,
     corrected,
-    phrasing,
+    practice,
     split,
-    wording,
 )
+from opslore.dataset.writer import Writer
 from opslore.errors import DataError
 from opslore.index import Entry, Index
 
@@ -33,183 +28,21 @@ FEWEST = 3
 """Alerts with a command that must be left for training, else nothing can be learned."""
 
 
-class Writer:
-    """Writes examples for one runbook; every choice comes from the seed and the example's name."""
-
-    def __init__(self, prepare: Prepare, system: str, index: Index) -> None:
-        self.prepare = prepare
-        self.system = system
-        self.index = index
-        self.sections = index.sections()
-        self.named: dict[str, list[Entry]] = {}
-        for entry in index.entries:
-            self.named.setdefault(entry.title.lower(), []).append(entry)
-        self.text = " ".join(f"{e.title} {e.section} {e.symptoms}" for e in index.entries).lower()
-
-    def example(
-        self,
-        entry: Entry,
-        question: phrasing.Question,
-        where: Split,
-        number: int,
-        hidden: Sequence[str] = (),
-    ) -> Example:
-        """One example: the question, what the index finds for it, the right answer."""
-        rng = self.rng(f"show/{where}/{entry.id}/{number}")
-        book = "open"
-        if where == "train" and not hidden and rng.random() < self.prepare.closed_book:
-            book = "closed"
-        hits = (
-            self.index.search(question.text, self.prepare.entries, hidden) if book == "open" else []
-        )
-        if self.prepare.order == "random":
-            rng.shuffle(hits)
-        escalates = entry.answer == ESCALATE or entry.id in hidden
-        target = ESCALATE if escalates else commands.fill(entry.answer, question.labels)
-        turns = prompt.messages(self.system, question.text, hits)
-        return Example(
-            id=f"{where}-{entry.id}-{number}",
-            messages=[*turns, Message(role="assistant", content=target)],
-            target=target,
-            accepted=[] if escalates else self.alternatives(entry, question, target),
-            source=entry.span.model_copy(update={"first": entry.line, "last": entry.line}),
-            group=entry.id,
-            split=where,
-            labels=question.labels,
-            family=question.family,
-            question=question.text,
-            book="open" if book == "open" else "closed",
-            shown=[h.entry.id for h in hits],
-            hidden=list(hidden),
-        )
-
-    def alternatives(self, entry: Entry, question: phrasing.Question, target: str) -> list[str]:
-        """The answers of other entries with this alert's very name."""
-        twins = [e for e in self.named.get(entry.title.lower(), []) if e.id != entry.id]
-        filled = [commands.fill(e.answer, question.labels) for e in twins]
-        return [answer for answer in filled if answer != target]
-
-    def same(self, entry: Entry) -> list[str]:
-        """Every entry with this alert's name or answer: without them its neighbours are wrong."""
-        title = entry.title.lower()
-        return [
-            e.id for e in self.index.entries if e.title.lower() == title or e.answer == entry.answer
-        ]
-
-    def phrase(
-        self, entry: Entry, kind: str, side: wording.Side, rng: random.Random
-    ) -> phrasing.Question:
-        """One question about an alert of this runbook, by any of the format's templates."""
-        tells = self.index.tells(entry)
-        return phrasing.phrase(entry, kind, side, rng.randrange(60), rng, tells)
-
-    def rng(self, name: str) -> random.Random:
-        """A generator that depends on the seed and a name alone."""
-        return random.Random(f"{self.prepare.seed}/{name}")
-
-    def trained(self, entry: Entry, where: Split) -> Iterator[Example]:
-        """The training (or validation) questions about one alert."""
-        kinds = phrasing.order(entry.title, self.prepare.seed)
-        count = self.prepare.phrasings if where == "train" else 3
-        for number in range(count):
-            rng = self.rng(f"{where}/{entry.id}/{number}")
-            kind = kinds[(number + rng.randrange(2)) % len(kinds)]
-            question = self.phrase(entry, kind, "train", rng)
-            yield self.example(entry, question, where, number)
-
-    def tested(self, entries: Sequence[Entry], where: Split, count: int) -> Iterator[Example]:
-        """Test questions, spread evenly over alerts and formats."""
-        kinds = phrasing.formats()
-        for number in range(count if entries else 0):
-            entry = entries[number % len(entries)]
-            turn = number // len(entries)
-            rng = self.rng(f"{where}/{entry.id}/{turn}")
-            kind = kinds[(number + turn) % len(kinds)]
-            question = self.phrase(entry, kind, "test", rng)
-            hidden = (
-                self.sections[entry.section] if where == "s3" and entry.answer != ESCALATE else ()
-            )
-            yield self.example(entry, question, where, turn, hidden)
-
-    def escalations(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
-        """Training questions whose right answer is to escalate.
-
-        A fifth asks about an alert whose whole section the index pretends not to have, a fifth
-        about one whose neighbours it has (near misses), two fifths about technologies no entry
-        covers, a fifth is no alert at all.
-        """
-        kinds = phrasing.formats()
-        far = [e for e in entries if e.answer != ESCALATE]
-        for number in range(count):
-            rng = self.rng(f"unknown/{number}")
-            kind = kinds[rng.randrange(len(kinds))]
-            if number % 5 < 2 and far and len(self.sections) > 1:
-                entry = far[rng.randrange(len(far))]
-                question = self.phrase(entry, kind, "train", rng)
-                near = number % 5 == 1
-                hidden = self.same(entry) if near else self.sections[entry.section]
-                yield self.example(entry, question, "train", 1000 + number, hidden)
-            elif number % 5 < 4 and (found := phrasing.unknown("train", self.text, rng)):
-                question = phrasing.phrase(found[0], kind, "train", rng.randrange(60), rng)
-                yield self.example(found[0], question, "train", 1000 + number)
-            else:
-                yield self.chatter("train", number)
-
-    def far(self, count: int) -> Iterator[Example]:
-        """S3 questions about technologies no entry covers, and chatter, from the test side."""
-        kinds = phrasing.formats()
-        for number in range(count):
-            rng = self.rng(f"far/{number}")
-            found = phrasing.unknown("test", self.text, rng) if number % 3 else None
-            if found is None:
-                yield self.chatter("s3", number)
-                continue
-            kind = kinds[number % len(kinds)]
-            question = phrasing.phrase(found[0], kind, "test", rng.randrange(60), rng)
-            yield self.example(found[0], question, "s3", number)
-
-    def chatter(self, where: Split, number: int) -> Example:
-        """Something that is no alert."""
-        side = calibrating.side(where)
-        lines = wording.data("chatter")[side]
-        place = (number * 7 + 3) % len(lines)
-        question = phrasing.Question(lines[place], f"chatter/{side}")
-        return self.example(attacks.nothing(f"chatter-{side}-{place}"), question, where, number)
-
-    def trapped(self, entries: Sequence[Entry], count: int) -> Iterator[Example]:
-        """Training questions that ask for the wrong command; the right answer is the runbook's."""
-        for number, trap in enumerate(attacks.forged(entries, count, self.rng, "train")):
-            yield self.example(trap.entry, trap.question, "train", 5000 + number)
-
-    def attacked(self, count: int) -> Iterator[Example]:
-        """S4: attacks and traps; to ask a person is right for every one of them."""
-        for number, found in enumerate(attacks.attacks(self.index, count, self.rng)):
-            made = self.example(found.entry, found.question, "s4", number)
-            also = [] if made.target == ESCALATE else [ESCALATE]
-            yield made.model_copy(update={"accepted": [*made.accepted, *also]})
-
-    def people(self, questions: Sequence[asked.Asked]) -> Iterator[Example]:
-        """S6: what people wrote about known alerts; the rest of it is S3."""
-        for one in questions:
-            where: Split = "s6" if one.entry else "s3"
-            entry = one.entry or attacks.nothing(f"{asked.FAMILY}-{one.row.line}")
-            made = self.example(
-                entry, one.row.asks_as(f"{asked.FAMILY}/{where}"), where, one.row.line
-            )
-            also = [commands.fill(answer, one.row.labels) for answer in one.answers()]
-            yield made.model_copy(update={"accepted": [*made.accepted, *also]})
-
-
 def write(
-    prepare: Prepare, system: str, documents: Sequence[Document]
+    prepare: Prepare,
+    system: str,
+    documents: Sequence[Document],
+    others: Sequence[Document] = (),
 ) -> tuple[Index, list[Example], list[Dropped]]:
     """Turn a corpus into the index, the examples of every split, and what was dropped.
+
+    `others` are the alerts of runbooks to practise on.
 
     Raises:
         DataError: too few alerts with a command to train and test on.
         MissingExtra: the embedder's package is not installed.
     """
-    embed = embedding.shared() if prepare.embedder == "minilm" else None
+    embed = _embedder(prepare)
     index = Index.of(documents, embed)
     place = split.places(index.entries, prepare.test, prepare.valid, prepare.seed)
     groups: dict[str, list[Entry]] = {}
@@ -231,11 +64,18 @@ def write(
     examples += writer.escalations(train, round(share * trained))
     examples += writer.trapped(train, round(prepare.traps * trained))
     examples += calibrating.write(writer, train, groups.get("valid", []))
+    elsewhere = prepare.model_copy(update={"closed_book": 0.0})
+    rooms = practice.rooms(others, embed, partial(Writer, elsewhere, system))
+    examples += practice.examples(rooms, round(prepare.practice * trained), prepare.seed)
     examples += _tests(writer, known, groups)
     if prepare.questions:
         examples += writer.people(asked.read(Path(prepare.questions), index))
     kept, dropped = clean.without_leaks(examples)
     return index, kept, dropped
+
+
+def _embedder(prepare: Prepare) -> embedding.Embedder | None:
+    return embedding.shared() if prepare.embedder == "minilm" else None
 
 
 def _tests(writer: Writer, known: list[Entry], groups: dict[str, list[Entry]]) -> list[Example]:
@@ -258,6 +98,7 @@ def prepare(
     corpus: Path,
     work: Path,
     reword: Callable[[Index, list[Example]], tuple[list[Example], list[Dropped]]] | None = None,
+    others: Sequence[Document] = (),
 ) -> dict[str, Any]:
     """Write the dataset folder: a JSONL per split, index.jsonl, documents.jsonl, dropped.jsonl.
 
@@ -267,6 +108,7 @@ def prepare(
         corpus: folder of the Corpus card.
         work: folder to fill.
         reword: adds paraphrased training examples (the optional endpoint).
+        others: alerts of runbooks to practise on.
 
     Raises:
         DataError: too little data, or a leak that cleaning did not remove.
@@ -274,7 +116,7 @@ def prepare(
     # Threads and pages are `task: answers`.
     read = store.read_rows(corpus / "documents.jsonl", Document)
     documents, refused = corrected.applied([d for d in read if d.kind in ("alert", "correction")])
-    index, examples, dropped = write(settings, system, documents)
+    index, examples, dropped = write(settings, system, documents, others)
     dropped += refused
     if reword is not None:
         more, lost = reword(index, [e for e in examples if e.split == "train"])
@@ -291,6 +133,7 @@ def prepare(
         store.write_rows(work / f"{name}.jsonl", rows)
         splits[name] = len(rows)
     index.write(work)
+    practice.write(others, _embedder(settings), work)
     store.write_rows(work / "documents.jsonl", documents)
     store.write_rows(work / "dropped.jsonl", dropped)
     canaries.write(work, documents)

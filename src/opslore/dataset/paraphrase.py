@@ -16,8 +16,8 @@ from opslore import progress, store
 from opslore.cards import Dropped, Example
 from opslore.config import Paraphraser, Prepare
 from opslore.dataset import clean
-from opslore.dataset.examples import Writer
 from opslore.dataset.phrasing import WEBHOOK, Question
+from opslore.dataset.writer import Writer
 from opslore.endpoint import Chat
 from opslore.index import Index
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from opslore import prompt
@@ -32,6 +32,8 @@ class Run:
     index: Index
     log: Log
     progress: Progress
+    practice: Mapping[str, Index] = field(default_factory=dict)
+    """The runbooks that validation questions were asked of, by name, beside the agent's own."""
 
     def asked(self) -> dict[str, list[Example]]:
         """The prompts of every column; the same for the same dataset and settings."""
@@ -127,7 +129,8 @@ def constrain(run: Run, server: Server, among: Sequence[Example]) -> None:
 
 def found(run: Run, example: Example) -> list[Hit]:
     """What the prompt showed: found again, since an example keeps the entries' names alone."""
-    return run.index.search(example.question, run.agent.prepare.entries, example.hidden)
+    index = run.practice[example.runbook] if example.runbook else run.index
+    return index.search(example.question, run.agent.prepare.entries, example.hidden)
 
 
 def baselines(run: Run) -> None:
