@@ -61,6 +61,8 @@ def test_labels_said_in_plain_words(question: str, wanted: dict[str, str]) -> No
         "the whole namespace",
         "in the namespace where it runs",
         "10 pods failed on node pressure",
+        "the node is read-only",
+        "on the read-only node",
         "the affected node",
         "namespace quota exceeded",
         "of the deployment that nobody knows",

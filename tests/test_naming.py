@@ -97,3 +97,49 @@ def test_no_question_puts_a_shell_character_into_a_command(noise: str) -> None:
     assert not set(command.replace("<pod>", "").replace("<namespace>", "")) & set(
         "$`;|&(){}<>'\"\\"
     )
+
+
+@pytest.mark.parametrize(
+    ("question", "command", "wanted"),
+    [
+        ("replay hangs on pg-oak-3", "ssh <gateway> uptime", "ssh pg-oak-3 uptime"),
+        ("node a@walnut has an alarm", "ssh <broker> uptime", "ssh walnut uptime"),
+        ("topic parcels partition 4 has no leader", "elect --topic <topic> --partition <partition>",
+         "elect --topic parcels --partition 4"),
+        ("the queue is called stamps", "purge -e queue=<queue>", "purge -e queue=stamps"),
+        ("die Queue heisst briefe", "purge -e queue=<queue>", "purge -e queue=briefe"),
+        ("le retard du groupe ventes grandit", "reset --group <group>", "reset --group ventes"),
+        ("login web_shop holds 400", "kill -u '<user>'", "kill -u 'web_shop'"),
+        ("fn=`resize-cat` is slow", "up --function-name <function>",
+         "up --function-name resize-cat"),
+        ("cache-9 is at its limit, give it 12gb", "redis-cli -h <host> CONFIG SET maxmemory <size>",
+         "redis-cli -h cache-9 CONFIG SET maxmemory 12gb"),
+        ("can we have 12 of them instead of 4", "scale -e count=<count>", "scale -e count=12"),
+        ("quota is full in eu-west-3", "raise --region <region>", "raise --region eu-west-3"),
+        ("keep-walrus@oak.service has failed", "ssh h1 systemctl start keep-walrus@<stanza>",
+         "ssh h1 systemctl start keep-walrus@oak"),
+        ('{"instance":"elm-2:9100"}', "psql -h <host> -c x", "psql -h elm-2:9100 -c x"),
+        ('{"instance":"elm-2:9100"}', "ssh <host> uptime", "ssh elm-2 uptime"),
+    ],
+)  # fmt: skip
+def test_the_command_says_what_its_holes_hold(question: str, command: str, wanted: str) -> None:
+    assert naming.filled(question, command, {}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("question", "command"),
+    [
+        ("elm-2 is slow", "set workers = <workers>"),
+        ("4 workers run, 30 of 40 slots since 3 days", "scale -e count=<count>"),
+        ("it exits with 137", "run -var memory_mb=<memory>"),
+        ("we never get a database connection, help", "psql -c 'RECONNECT <database>'"),
+        ("the index is read-only", "curl -X PUT http://es1/<index>/_settings"),
+        ("group stuck at 31", "update <group>"),
+        ("put the server back", "enable <server>"),
+        ("oak-cat waits for oak-dog", "up --function-name <function>"),
+        ("nothing is done at basic.publish", "ssh <host> uptime"),
+        ("job runs 3 hours", "aws lambda up --timeout <seconds>"),
+    ],
+)
+def test_what_a_hole_cannot_hold_leaves_it_open(question: str, command: str) -> None:
+    assert naming.filled(question, command, {}) == command

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
-from opslore.commands.tables import hole_tables
+from opslore.commands.tables import hole_tables, vocabulary
 
 _WRITTEN = re.compile(
     r"""(?<![\w.])(["']?)([A-Za-z_][\w.]*)["']?(=|:\s?)(["']?)"""
@@ -136,9 +136,22 @@ def is_prose(word: str) -> bool:
     return word.lower() in STOP
 
 
+_COMPOUND_LAST = ("only", "wide", "based", "free", "ended", "side", "like", "in", "up", "time")
+_COMPOUND_FIRST = ("in", "re", "non", "pre", "post", "multi", "self", "one", "two", "three")
+
+
+def is_compound(word: str) -> bool:
+    """Whether a word with hyphens is one of the language's, such as `read-only`, and no name."""
+    if "-" not in word:
+        return False
+    first, *_, last = word.lower().split("-")
+    both = {first, last} <= vocabulary("spoken", "parts")
+    return both or last in _COMPOUND_LAST or first in _COMPOUND_FIRST
+
+
 def _is_value(value: str, match: re.Match[str], explicit: bool, prose: Collection[str]) -> bool:
     word = value.lower()
-    if word in STOP or word in ("named", "called"):
+    if word in STOP or word in ("named", "called") or is_compound(word):
         return False
     if value.startswith("/") or ADDRESS.fullmatch(value):
         return True
