@@ -8,7 +8,8 @@ from typing import Any
 from opslore import machine, models, store
 from opslore.cards import TESTS, Calibration, Example, Result
 from opslore.config import Agent
-from opslore.dataset import clean, practice
+from opslore.dataset import clean
+from opslore.dataset.practice import indexes
 from opslore.errors import DataError, MissingInput
 from opslore.evaluation import abstention, columns, gate, hygiene, retention, scorers, scores
 from opslore.evaluation import champion as rival
@@ -57,8 +58,7 @@ def evaluate(
     examples = read(dataset)
     check(bundle / "model.gguf", bundle / "catalogue.json", adapter / "merged" / "config.json")
     with Log(work / "results.jsonl") as log:
-        others = practice.indexes(dataset)
-        run = Run(agent, examples, Index.read(dataset), log, progress or _quiet, others)
+        run = Run(agent, examples, Index.read(dataset), log, progress or _quiet, indexes(dataset))
         asked = {**run.asked(), "champion": rival.asked(run, champion)}
         columns.baselines(run)
         validation = abstention.questions(dataset)
