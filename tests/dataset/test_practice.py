@@ -10,10 +10,13 @@ from dataset.conftest import EXAMPLE, SYSTEM, Written
 
 from opslore import commands, prompt, store
 from opslore.cards import ESCALATE, Document, Example
-from opslore.config import Prepare
+from opslore.config import Agent, Prepare
 from opslore.config_sources import RunbookSource
 from opslore.dataset import asked, clean, examples, practice
 from opslore.dataset.writer import Writer
+from opslore.evaluation import columns
+from opslore.evaluation.columns import Run
+from opslore.evaluation.replies import Log
 from opslore.index import Index
 from opslore.sources import runbook
 
@@ -131,3 +134,13 @@ def test_a_dataset_without_practice_has_none(tmp_path: Path, example: Written) -
     assert rows
     assert not any(row.runbook for row in rows)
     assert not (work / practice.FAMILY).exists()
+
+
+def test_evaluation_asks_the_kept_questions_of_their_own_runbook(tmp_path: Path) -> None:
+    practice.write(documents(), None, tmp_path)
+    agent = Agent(name="a", collect=[RunbookSource(path="RUNBOOK.md")], prepare=SETTINGS)
+    with Log(tmp_path / "results.jsonl") as log:
+        found = practice.indexes(tmp_path)
+        run = Run(agent, [], Index([]), log, lambda *now: None, found)
+        for example in taught("calibrate")[::4]:
+            assert [hit.entry.id for hit in columns.found(run, example)] == example.shown
