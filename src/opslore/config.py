@@ -68,7 +68,7 @@ class Prepare(Section):
     """Share of training prompts whose right answer is to escalate."""
     traps: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Training prompts that ask for a wrong command, for each one that asks for the right one."""
-    practice: Annotated[float, Field(ge=0, le=4)] = 0.8
+    practice: Annotated[float, Field(ge=0, le=4)] = 0.0
     """Questions that people asked of other runbooks (opslore has 4), for each question of this."""
     phrasings: Annotated[int, Field(ge=1, le=64)] = 10
     """Training questions per alert."""
