@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dataset.conftest import EXAMPLE, SYSTEM, Written
 
-from opslore import commands, prompt, store
+from opslore import commands, prompt, steps, store
 from opslore.cards import ESCALATE, Document, Example
 from opslore.config import Agent, Prepare
 from opslore.config_sources import RunbookSource
@@ -163,3 +163,28 @@ def test_the_names_in_questions_about_foreign_runbooks_are_read() -> None:
     print(f"{right} of {stated} right, {wrong} wrong")
     assert right / stated >= 0.75
     assert wrong <= 20
+
+
+def test_the_step_writes_practice_and_remembers_what_it_was_made_from(tmp_path: Path) -> None:
+    few = {"phrasings": 2, "s1": 4, "s2": 2, "s3": 3, "s4": 3, "practice": 0.5}
+    agent = Agent(
+        name="a",
+        store=str(tmp_path / "runs"),
+        collect=[RunbookSource(path=str(EXAMPLE))],
+        prepare=SETTINGS.model_copy(update=few),
+    )
+    corpus = steps.collect(agent)
+    made = steps.prepare(agent, corpus)
+    folder = steps.store_of(agent).path(made)
+    assert sorted(practice.indexes(folder)) == ["campus", "cloud", "data", "platform"]
+    for split in ("train", "calibrate"):
+        rows = list(store.read_rows(folder / f"{split}.jsonl", Example))
+        mine = [row for row in rows if row.runbook]
+        assert mine
+        assert len(mine) < len(rows)
+        assert all(row.source.file.startswith("opslore/practice/") for row in mine)
+    assert steps.prepare(agent, corpus) == made
+    without = agent.model_copy(
+        update={"prepare": agent.prepare.model_copy(update={"practice": 0.0})}
+    )
+    assert steps.prepare(without, corpus).id != made.id
