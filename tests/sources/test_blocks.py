@@ -188,3 +188,15 @@ def test_unfinished(text: str, left: str) -> None:
 )
 def test_language(info: str, name: str) -> None:
     assert language(info) == name
+
+
+def test_a_hole_behind_an_unknown_program_is_its_argument() -> None:
+    block = (
+        "ldapctl <instance> agreement enable <agreement>\n"
+        "VAULT_ADDR=https://<host>:8200 vault status\n"
+        "node_load1 < 5\nrate < <threshold>\n"
+    )
+    assert texts(block) == [
+        "ldapctl <instance> agreement enable <agreement>",
+        "VAULT_ADDR=https://<host>:8200 vault status",
+    ]

@@ -16,7 +16,7 @@ Place = Literal["prompt", "shell", "bare"]
 """Behind a prompt; in a fence that says it is shell; in one that says nothing."""
 
 _WORD = re.compile(
-    r"\s*(?:[A-Z_][A-Z0-9_]*=[\w./:-]+\s+)*(?:sudo\s+)?"
+    r"\s*(?:[A-Z_][A-Z0-9_]*=[\w./:<>-]+\s+)*(?:sudo\s+)?"
     r"((?:\./|/|~/)?[\w.+@-]+(?:/[\w.+-]+)*)(?=[\s;|&]|$)"
 )
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*\+?=(?!=)")
@@ -27,8 +27,9 @@ _CALL = re.compile(r"(?:^|\s)-{1,2}[A-Za-z]|[/$|<>'\"=@]|\s[a-z0-9-]+\.[a-z]")
 _COLUMNS = re.compile(r"\S {3,}\S")
 _COMPARISON = re.compile(r"\s*[A-Za-z_:][\w:]*(?:\{[^}]*\})?\s*(?:[<>]=?|[=!]=)\s*[\d.]+\s*$")
 _LOGFMT = re.compile(r"""\s*[a-z_]+=(?:"[^"]*"|\S*)\s+[a-z_]+=""")
-_NO_CALL = re.compile(r"\s*(?:[=!*%:(]|<(?!<)|>(?!>)|-+>|[-+]\s)")
-"""What follows a metric, a setting or a mapping, and no program: `a == 1`, `a -> b`, `a = b`."""
+_NO_CALL = re.compile(r"\s*(?:[=!*%:(]|<(?!<|[A-Za-z][\w-]*>)|>(?!>)|-+>|[-+]\s)")
+"""What follows a metric, a setting or a mapping, and no program: `a == 1`, `a -> b`, `a = b`.
+A hole such as `<instance>` is an argument."""
 _PLAIN = re.compile(r"[a-z][a-z0-9-]*(?: [a-z0-9<][\w<>./:=-]*){1,6}")
 _ENGLISH = re.compile(r"\b(?:the|an?|is|are|to|of|and|or|for|with|if|not|this|that|in|on|your)\b")
 _PROSE = re.compile(r"[A-Za-z][,;:!?](?:\s|$)|[a-z]\.(?:\s|$)")
