@@ -24,6 +24,9 @@ FOLDERS = (
 )
 """Where containerd, its network plugins and kubelet write when nobody tells them otherwise."""
 
+SYSTEM = frozenset({"/run/mount"})
+"""What `mount` itself makes the first time that it runs on a machine."""
+
 COUNTERS = ("fs/", "kernel/ns_last_pid", "kernel/pty/nr", "kernel/random/")
 """Settings that change by themselves, and folders of such."""
 
@@ -109,9 +112,10 @@ def _settings() -> Seen:
 
 
 def _folders() -> Seen:
-    return {
-        f"{folder / name}": ""
+    found = (
+        f"{folder / name}"
         for folder in map(Path, FOLDERS)
         if folder.is_dir()
         for name in os.listdir(folder)
-    }
+    )
+    return {path: "" for path in found if path not in SYSTEM}
