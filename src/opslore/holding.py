@@ -167,7 +167,7 @@ def _form(name: tuple[str, ...], before: str) -> re.Pattern[str] | None:
 
 
 def _in_kubernetes(hole: Hole, before: str) -> bool:
-    """Whether a name by its place and form is what `naming` reads."""
+    """Whether a name by its place and form is what `placing` reads."""
     kind = hole.kinds[0]
     tables = hole_tables()
     if kind in _OURS and not (_CLUSTER_TOOL.search(before) and kind not in ("host", "instance")):

@@ -27,6 +27,8 @@ def filled(question: str, command: str, known: Mapping[str, str], prose: str = "
         known: the labels that were read already; they win.
         prose: what the entry says in words: a name that it uses itself is no value by its form.
     """
+    if not commands.holes(command):
+        return command
     used = _used(prose)
     sure, said = _told(question, command, known)
     command = commands.fill(command, sure)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 
 from opslore import labels
 from opslore.commands import Hole
 from opslore.commands.tables import hole_tables, resource_kinds
-from opslore.introducing import may_be_bare
+from opslore.introducing import Word, may_be_bare
 
 _TOKEN = re.compile(r"(?<![\w./:@=<-])/?[A-Za-z0-9](?:[\w./:@-]*[A-Za-z0-9])?(?![=>])")
 _QUANTITY = re.compile(
@@ -83,15 +82,6 @@ _PROSE = frozenset(
 """Words that stand where a name could stand, and are none."""
 
 
-@dataclass(frozen=True)
-class _Word:
-    """A word of the question that could be a name, with what stands in front and behind."""
-
-    text: str
-    before: str
-    after: str
-
-
 def assigned(
     question: str,
     holes: list[Hole],
@@ -128,7 +118,7 @@ def assigned(
     return out
 
 
-def _cue(word: _Word, points: int) -> bool:
+def _cue(word: Word, points: int) -> bool:
     """Whether a noun beside it makes a name of a word: no `queue is idle`, no `rebuild queue`."""
     if points < 3 or not may_be_bare(word.text):
         return False
@@ -149,9 +139,7 @@ def _order(hole: Hole) -> int:
     return 0 if kind == "namespace" else 1 if kind in _SHAPES else 2 if kind in _PLACES else 3
 
 
-def _points(
-    word: _Word, hole: Hole, holes: list[Hole], namespace: str, used: frozenset[str]
-) -> int:
+def _points(word: Word, hole: Hole, holes: list[Hole], namespace: str, used: frozenset[str]) -> int:
     """How much speaks for this word in this hole; 0 when too little does."""
     kind = hole.kinds[0]
     if kind == "namespace":
@@ -170,9 +158,7 @@ def _points(
     return _object(word, hole, holes, namespace, used)
 
 
-def _object(
-    word: _Word, hole: Hole, holes: list[Hole], namespace: str, used: frozenset[str]
-) -> int:
+def _object(word: Word, hole: Hole, holes: list[Hole], namespace: str, used: frozenset[str]) -> int:
     """The points of a word as the name of a thing: its form, and the words around it."""
     if not _is_word(word) or word.text in _kind_words() or _SYSTEM.fullmatch(word.text):
         return 0
@@ -201,7 +187,7 @@ _BARE = re.compile(r"[a-z][a-z0-9]+")
 _USED = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
-def _introduced(word: _Word, hole: Hole) -> int:
+def _introduced(word: Word, hole: Hole) -> int:
     """4 for `pool tank`, 3 for `the tank pool`: the word for such a thing stands beside it."""
     nouns = _nouns_of(hole.kinds)
     if _END.match(word.after) and re.search(
@@ -233,7 +219,7 @@ def _nouns_of(kinds: tuple[str, ...]) -> str:
     return "|".join(map(re.escape, sorted(said, key=lambda noun: (-len(noun), noun))))
 
 
-def _free(word: _Word, holes: list[Hole]) -> bool:
+def _free(word: Word, holes: list[Hole]) -> bool:
     """Whether no other open hole claims a name of this form."""
     kinds = {hole.kinds[0] for hole in holes}
     if kinds & _PLACES and _NODE.fullmatch(word.text):
@@ -242,7 +228,7 @@ def _free(word: _Word, holes: list[Hole]) -> bool:
     return not (kinds & {"pod", "container"} and _POD.fullmatch(word.text))
 
 
-def _namespace(word: _Word) -> int:
+def _namespace(word: Word) -> int:
     """How much speaks for a word as a namespace: nothing, its place in the sentence, its cue."""
     if not _NAMESPACE.fullmatch(word.text):
         return 0
@@ -260,17 +246,17 @@ def _namespace(word: _Word) -> int:
     return 2 if _AFTER_NAME.search(word.before[: within.start() + 1]) else 1
 
 
-def _is_word(word: _Word) -> bool:
+def _is_word(word: Word) -> bool:
     text = word.text.lower()
     return (
         len(text) > 1 and text not in labels.STOP and text not in _PROSE and not text.endswith("ed")
     )
 
 
-def _words(question: str) -> Iterator[_Word]:
+def _words(question: str) -> Iterator[Word]:
     for found in _TOKEN.finditer(question):
         text = found.group()
         address = labels.ADDRESS.fullmatch(text)
         if "://" in text or (_QUANTITY.fullmatch(text) and not (address or text.isdigit())):
             continue
-        yield _Word(text, question[: found.start()], question[found.end() :])
+        yield Word(text, question[: found.start()], question[found.end() :])

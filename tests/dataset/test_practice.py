@@ -88,7 +88,7 @@ def test_prompts_show_what_the_other_runbooks_index_finds() -> None:
 
 def test_the_examples_of_a_runbook_have_practice_in_proportion(example: Written) -> None:
     settings = example.settings.model_copy(update={"embedder": "none", "practice": 0.5})
-    _, rows, _ = examples.write(settings, SYSTEM, example.documents, documents())
+    _, rows, _ = examples.write(settings, SYSTEM, example.documents, rooms())
     practised = [e for e in rows if e.runbook]
     mine = [e for e in rows if e.split in ("train", "valid") and e.family != "chatter/train"]
     mine = [e for e in mine if not e.runbook and e.target != ESCALATE and not e.hidden]
@@ -115,7 +115,7 @@ def test_people_of_the_example_and_of_practice_asked_other_questions() -> None:
 
 
 def test_the_indexes_are_kept_for_evaluation(tmp_path: Path) -> None:
-    practice.write(documents(), None, tmp_path)
+    practice.write(rooms(), tmp_path)
     found = practice.indexes(tmp_path)
     assert sorted(found) == ["campus", "cloud", "data", "platform"]
     for room in rooms():
@@ -137,7 +137,7 @@ def test_a_dataset_without_practice_has_none(tmp_path: Path, example: Written) -
 
 
 def test_evaluation_asks_the_kept_questions_of_their_own_runbook(tmp_path: Path) -> None:
-    practice.write(documents(), None, tmp_path)
+    practice.write(rooms(), tmp_path)
     agent = Agent(name="a", collect=[RunbookSource(path="RUNBOOK.md")], prepare=SETTINGS)
     with Log(tmp_path / "results.jsonl") as log:
         found = practice.indexes(tmp_path)

@@ -32,18 +32,17 @@ def write(
     prepare: Prepare,
     system: str,
     documents: Sequence[Document],
-    others: Sequence[Document] = (),
+    rooms: Sequence[practice.Room] = (),
 ) -> tuple[Index, list[Example], list[Dropped]]:
     """Turn a corpus into the index, the examples of every split, and what was dropped.
 
-    `others` are the alerts of runbooks to practise on.
+    `rooms` are the runbooks to practise on.
 
     Raises:
         DataError: too few alerts with a command to train and test on.
         MissingExtra: the embedder's package is not installed.
     """
-    embed = _embedder(prepare)
-    index = Index.of(documents, embed)
+    index = Index.of(documents, _embedder(prepare))
     place = split.places(index.entries, prepare.test, prepare.valid, prepare.seed)
     groups: dict[str, list[Entry]] = {}
     for entry in index.entries:
@@ -64,8 +63,6 @@ def write(
     examples += writer.escalations(train, round(share * trained))
     examples += writer.trapped(train, round(prepare.traps * trained))
     examples += calibrating.write(writer, train, groups.get("valid", []))
-    elsewhere = prepare.model_copy(update={"closed_book": 0.0})
-    rooms = practice.rooms(others, embed, partial(Writer, elsewhere, system))
     examples += practice.examples(rooms, round(prepare.practice * trained), prepare.seed)
     examples += _tests(writer, known, groups)
     if prepare.questions:
@@ -116,7 +113,9 @@ def prepare(
     # Threads and pages are `task: answers`.
     read = store.read_rows(corpus / "documents.jsonl", Document)
     documents, refused = corrected.applied([d for d in read if d.kind in ("alert", "correction")])
-    index, examples, dropped = write(settings, system, documents, others)
+    elsewhere = settings.model_copy(update={"closed_book": 0.0})
+    rooms = practice.rooms(others, _embedder(settings), partial(Writer, elsewhere, system))
+    index, examples, dropped = write(settings, system, documents, rooms)
     dropped += refused
     if reword is not None:
         more, lost = reword(index, [e for e in examples if e.split == "train"])
@@ -133,7 +132,7 @@ def prepare(
         store.write_rows(work / f"{name}.jsonl", rows)
         splits[name] = len(rows)
     index.write(work)
-    practice.write(others, _embedder(settings), work)
+    practice.write(rooms, work)
     store.write_rows(work / "documents.jsonl", documents)
     store.write_rows(work / "dropped.jsonl", dropped)
     canaries.write(work, documents)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,10 @@ def facts() -> list[str]:
     return [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(FOLDER.glob("*.*"))]
 
 
+Draft = Callable[[], Example]
+"""An example that is not written yet: its prompt costs a search, and most are not chosen."""
+
+
 class Room:
     """One runbook to practise on."""
 
@@ -66,28 +71,28 @@ class Room:
             write: makes the writer of an index's examples.
         """
         self.name = name
-        self.index = _index(name, documents, embed)
+        self.index = Index.of([_ours(document, name) for document in documents], embed)
         self.writer = write(self.index)
         self.asked = asked.read(FOLDER / f"{name}.jsonl", self.index)
 
-    def known(self, kept: bool) -> Iterator[Example]:
+    def known(self, kept: bool) -> Iterator[Draft]:
         """Questions with the entry that answers them."""
         for one in self.asked:
             if one.entry is not None and self._kept(one) is kept:
-                yield self._example(one, one.row.line, kept)
+                yield partial(self._example, one, one.row.line, kept)
 
-    def missed(self, kept: bool) -> Iterator[Example]:
+    def missed(self, kept: bool) -> Iterator[Draft]:
         """The same questions asked of a runbook that lacks the entry."""
         for one in self.asked:
             if one.entry is not None and one.entry.answer != ESCALATE and self._kept(one) is kept:
                 hidden = {i for e in (one.entry, *one.also) for i in self.writer.same(e)}
-                yield self._example(one, 1000 + one.row.line, kept, sorted(hidden))
+                yield partial(self._example, one, 1000 + one.row.line, kept, sorted(hidden))
 
-    def unknown(self, kept: bool) -> Iterator[Example]:
+    def unknown(self, kept: bool) -> Iterator[Draft]:
         """Questions that people asked and no entry answers."""
         for one in self.asked:
             if one.entry is None and self._kept(one) is kept:
-                yield self._example(one, one.row.line, kept)
+                yield partial(self._example, one, one.row.line, kept)
 
     def _kept(self, one: Asked) -> bool:
         name = one.entry.title if one.entry is not None else f"{self.name}:{one.row.line}"
@@ -108,7 +113,10 @@ def rooms(
     write: Callable[[Index], Writer],
 ) -> list[Room]:
     """The runbooks to practise on, one for each file that the documents were read from."""
-    return [Room(name, found, embed, write) for name, found in _files(documents)]
+    by_file: dict[str, list[Document]] = {}
+    for document in documents:
+        by_file.setdefault(Path(document.span.file).stem, []).append(document)
+    return [Room(name, found, embed, write) for name, found in sorted(by_file.items())]
 
 
 def examples(among: Sequence[Room], count: int, seed: int) -> list[Example]:
@@ -129,34 +137,23 @@ def examples(among: Sequence[Room], count: int, seed: int) -> list[Example]:
             (Room.missed, missed),
         )
         for part, many in parts:
-            rows = [row for room in among for row in part(room, kept)]
-            out += rng.sample(rows, min(many, len(rows)))
+            drafts = [draft for room in among for draft in part(room, kept)]
+            out += [draft() for draft in rng.sample(drafts, min(many, len(drafts)))]
     return out
 
 
-def write(documents: Sequence[Document], embed: embedding.Embedder | None, work: Path) -> None:
+def write(among: Sequence[Room], work: Path) -> None:
     """Keep the indexes beside the dataset: evaluation asks the kept questions of them."""
-    for name, found in _files(documents):
-        folder = work / FAMILY / name
+    for room in among:
+        folder = work / FAMILY / room.name
         folder.mkdir(parents=True, exist_ok=True)
-        _index(name, found, embed).write(folder)
+        room.index.write(folder)
 
 
 def indexes(dataset: Path) -> dict[str, Index]:
     """The indexes that `write` has left, by name; none in a dataset without practice."""
     folders = sorted(path for path in (dataset / FAMILY).glob("*") if path.is_dir())
     return {folder.name: Index.read(folder) for folder in folders}
-
-
-def _files(documents: Sequence[Document]) -> list[tuple[str, list[Document]]]:
-    found: dict[str, list[Document]] = {}
-    for document in documents:
-        found.setdefault(Path(document.span.file).stem, []).append(document)
-    return sorted(found.items())
-
-
-def _index(name: str, documents: Sequence[Document], embed: embedding.Embedder | None) -> Index:
-    return Index.of([_ours(document, name) for document in documents], embed)
 
 
 def _ours(document: Document, name: str) -> Document:
