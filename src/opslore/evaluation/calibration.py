@@ -4,7 +4,7 @@ Each signal says how sure an answer is: the model's margin over `escalate_to_hum
 lead and nearness (`opslore/calibrated.py`). A logistic regression lets them vote on
 "this answer is right"; its probabilities are made by cross-validation over alerts, so that no
 question is judged by a vote that has seen its alert. The threshold is the loosest at which at most
-the allowed share of the shown answers is wrong, with a one-sided 95 % bound where there are enough.
+the allowed share of the shown answers is wrong; a one-sided 95 % bound is told beside it.
 """
 
 from __future__ import annotations
@@ -122,25 +122,16 @@ def crossed(
 
 
 def least(chance: Sequence[float], right: Sequence[bool], risk: float) -> tuple[float, float]:
-    """The threshold, and the one-sided 95 % upper bound of its risk.
+    """The loosest threshold whose shown answers are wrong in at most `risk`, and its upper bound.
 
-    Thresholds are tried from the strictest that has enough answers for a bound, loosening until the
-    bound exceeds the risk (fixed-sequence testing: Angelopoulos et al. 2021, arXiv 2110.01052).
-    When not even the first holds, the loosest whose own rate is within the risk is taken, and its
-    bound says how little that proves. Without one, nothing is shown.
+    The bound (one-sided, 95 %, of this threshold alone) says how little that proves. A larger risk
+    never shows less (docs/decisions/0025). Without any such threshold nothing is shown.
     """
-    steps = _steps(chance, right)
-    enough = [s for s in steps if statistics.upper_bound(0, s[1]) <= risk]
-    proven: tuple[float, float] | None = None
-    for threshold, n, wrong in enough:
-        bound = statistics.upper_bound(wrong, n)
-        if bound > risk:
-            break
-        proven = threshold, bound
-    if proven is not None:
-        return proven
-    within = [(t, statistics.upper_bound(w, n)) for t, n, w in steps if w / n <= risk]
-    return within[-1] if within else (1.0, 1.0)
+    within = [(t, n, wrong) for t, n, wrong in _steps(chance, right) if wrong / n <= risk]
+    if not within:
+        return 1.0, 1.0
+    threshold, n, wrong = within[-1]
+    return threshold, statistics.upper_bound(wrong, n)
 
 
 def _steps(chance: Sequence[float], right: Sequence[bool]) -> list[tuple[float, int, int]]:
