@@ -53,7 +53,7 @@ AGENT = """\
 name: tiny
 base_model: tiny.gguf
 collect: [{path: RUNBOOK.md}]
-prepare: {s1: 10, s2: 3, s3: 6, s4: 3, phrasings: 2}
+prepare: {s1: 10, s2: 3, s3: 6, s4: 3, phrasings: 2, calibrate: 30}
 train: {iters: 2, lora_layers: 1, batch_size: 2}
 export: {quantization: f16, num_ctx: 2048}
 evaluate:

@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "name": "tiny",
     "base_model": "tiny.gguf",
     "collect": [{"path": "RUNBOOK.md"}],
-    "prepare": {"s1": 10, "s2": 3, "s3": 6, "s4": 3, "phrasings": 2},
+    "prepare": {"s1": 10, "s2": 3, "s3": 6, "s4": 3, "phrasings": 2, "calibrate": 30},
     "train": {"iters": 4, "lora_layers": 1, "batch_size": 2, "save_every": 1},
     "export": {"quantization": "f16", "num_ctx": 2048},
     "evaluate": {

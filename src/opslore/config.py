@@ -81,6 +81,9 @@ class Prepare(Section):
     s4: Annotated[int, Field(ge=0)] = 310
     """S4 test prompts: injections and traps, up to half of them written by hand. The gate asks for
     300, and what repeats another question is dropped."""
+    calibrate: Annotated[int, Field(ge=0)] = 160
+    """Validation questions on which evaluation learns how sure is sure enough; with fewer than 20
+    answers to them it does not, and a fixed confidence decides."""
     questions: str = ""
     """Questions that people wrote (JSON Lines: question, alert or null, labels): the S6 test."""
     embedder: Literal["none", "minilm"] = "minilm"

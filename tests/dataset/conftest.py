@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
 
+from opslore import files, store
 from opslore.cards import Document, Dropped, Example
 from opslore.config import Prepare
 from opslore.config_sources import RunbookSource
@@ -33,21 +34,43 @@ class Written:
         return [e for e in self.examples if e.split in names]
 
 
-@cache
-def _write(path: Path) -> Written:
+def _write(path: Path, room: Path) -> Written:
+    """The dataset of a runbook, made by whichever process of the test run asks first."""
     documents = runbook.collect(RunbookSource(path=str(path)), path.parent).documents
     settings = Prepare()
-    return Written(documents, *examples.write(settings, SYSTEM, documents), settings)
+    folder = room / path.stem
+    with files.alone(room / f"{path.stem}.lock", wait=900):
+        if not (folder / "dropped.jsonl").is_file():
+            index, rows, dropped = examples.write(settings, SYSTEM, documents)
+            folder.mkdir(exist_ok=True)
+            index.write(folder)
+            store.write_rows(folder / "examples.jsonl", rows)
+            store.write_rows(folder / "dropped.jsonl", dropped)
+    return Written(
+        documents,
+        Index.read(folder),
+        list(store.read_rows(folder / "examples.jsonl", Example)),
+        list(store.read_rows(folder / "dropped.jsonl", Dropped)),
+        settings,
+    )
 
 
 @pytest.fixture(scope="session")
-def example() -> Written:
-    return _write(EXAMPLE)
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of a test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
+@pytest.fixture(scope="session")
+def example(room: Path) -> Written:
+    return _write(EXAMPLE, room)
 
 
 @pytest.fixture(scope="session", params=["example", "openshift"])
-def written(request: pytest.FixtureRequest) -> Written:
+def written(request: pytest.FixtureRequest, room: Path) -> Written:
     if request.param == "example":
-        return _write(EXAMPLE)
+        example: Written = request.getfixturevalue("example")
+        return example
     shared: Path = request.getfixturevalue("shared_data")
-    return _write(shared / "runbooks" / "openshift-RUNBOOK.md")
+    return _write(shared / "runbooks" / "openshift-RUNBOOK.md", room)

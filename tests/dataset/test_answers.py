@@ -328,7 +328,10 @@ def test_prose_beside_a_runbook_does_not_disturb_commands(
     docs = tmp_path / "chat.jsonl"
     said = [{"from": "human", "value": "Hello there?"}, {"from": "gpt", "value": "Hello to you."}]
     docs.write_text(json.dumps({"conversations": said}) + "\n")
-    settings: dict[str, Any] = {"name": "two", "prepare": {"phrasings": 1, "s1": 5}}
+    settings: dict[str, Any] = {
+        "name": "two",
+        "prepare": {"phrasings": 1, "s1": 5, "embedder": "none"},
+    }
     alone = Agent.model_validate({**settings, "collect": [{"path": str(runbook)}]})
     both = Agent.model_validate(
         {**settings, "collect": [{"path": str(runbook)}, {"kind": "archive", "path": str(docs)}]}

@@ -37,7 +37,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_known_alerts_are_s6_and_the_rest_is_s3(path: Path, example: Written) -> None:
-    prepare = Prepare(questions=str(path))
+    few = {"phrasings": 1, "s1": 20, "s2": 4, "s3": 6, "s4": 0, "calibrate": 0}
+    prepare = Prepare.model_validate({"questions": str(path), **few})
     made = examples.write(prepare, SYSTEM, example.documents)[1]
     mine = {e.question: e for e in made if e.family.startswith("people/")}
     crash, coffee, disk = (mine[row["question"]] for row in ROWS)
@@ -58,7 +59,7 @@ def test_training_near_a_persons_question_is_left_out(example: Written, tmp_path
     taken = next(e for e in example.split("train") if len(e.question.split()) > 12)
     title = example.index.by_id[taken.group].title
     row = {"question": taken.question + " please", "alert": title, "labels": {}}
-    prepare = Prepare(questions=str(file(tmp_path, json.dumps(row))))
+    prepare = Prepare(questions=str(file(tmp_path, json.dumps(row))), embedder="none")
     _, made, dropped = examples.write(prepare, SYSTEM, example.documents)
     assert taken.id in {d.what for d in dropped}
     assert taken.id not in {e.id for e in made}

@@ -55,7 +55,7 @@ def documents(count: int = 20, silent: int = 0) -> list[Document]:
     return out
 
 
-SMALL = Prepare(s1=12, s2=6, s3=10, phrasings=4)
+SMALL = Prepare(s1=12, s2=6, s3=10, s4=40, phrasings=4, calibrate=24)
 
 
 def corpus(folder: Path, rows: list[Document]) -> Path:

@@ -230,7 +230,7 @@ class TestRunbookAgents:
         right = "kubectl get events -A --sort-by=.lastTimestamp"
         pairs = [(entry.title, right) for entry in before.entries[:6]]
         documents, _ = corrected.applied(self.documents(tmp_path, pairs))
-        _, rows, _ = examples.write(Prepare(), "s", documents)
+        _, rows, _ = examples.write(Prepare(embedder="none"), "s", documents)
         mine = {r.group for r in rows if r.target == right and r.split == "train"}
         assert mine
         assert {r.source.file for r in rows if r.target == right} == {"corrections.jsonl"}

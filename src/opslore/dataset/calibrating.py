@@ -19,23 +19,28 @@ if TYPE_CHECKING:
 
 FILE = "calibrate.jsonl"
 
-KNOWN, KEPT, UNKNOWN = 60, 40, 60
-"""Questions about trained alerts, about alerts kept from training, and with no answer."""
+KNOWN, KEPT = 3 / 8, 1 / 4
+"""Shares of the questions about trained alerts and about alerts kept from training; the rest has no
+answer."""
 
 
-def write(writer: Writer, trained: Sequence[Entry], kept: Sequence[Entry]) -> list[Example]:
-    """The validation questions of a runbook.
+def write(
+    writer: Writer, trained: Sequence[Entry], kept: Sequence[Entry], count: int
+) -> list[Example]:
+    """The validation questions of a runbook, `count` in all.
 
     Args:
         writer: writes examples for the runbook.
         trained: alerts of the train split.
         kept: alerts of the valid split, never trained; without any, trained ones take their place.
+        count: questions wanted.
     """
+    old, new = round(KNOWN * count), round(KEPT * count)
     known = [e for e in trained if e.answer != ESCALATE]
     apart = [e for e in kept if e.answer != ESCALATE]
-    out = _asked(writer, known, KNOWN if apart else KNOWN + KEPT, "known")
-    out += _asked(writer, apart, KEPT, "kept")
-    return out + _unknown(writer, [*known, *apart], UNKNOWN)
+    out = _asked(writer, known, old if apart else old + new, "known")
+    out += _asked(writer, apart, new, "kept")
+    return out + _unknown(writer, [*known, *apart], count - old - new)
 
 
 def _asked(writer: Writer, entries: Sequence[Entry], count: int, name: str) -> list[Example]:

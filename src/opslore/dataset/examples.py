@@ -62,7 +62,7 @@ def write(
     share = prepare.unknown / (1 - prepare.unknown) if prepare.unknown < 1 else 1.0
     examples += writer.escalations(train, round(share * trained))
     examples += writer.trapped(train, round(prepare.traps * trained))
-    examples += calibrating.write(writer, train, groups.get("valid", []))
+    examples += calibrating.write(writer, train, groups.get("valid", []), prepare.calibrate)
     examples += practice.examples(rooms, round(prepare.practice * trained), prepare.seed)
     examples += _tests(writer, known, groups)
     if prepare.questions:

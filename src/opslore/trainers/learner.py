@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from opslore.config import Train
 from opslore.models import Base
-from opslore.trainers.packing import ATTENTION, Row, Tokens, pack
+from opslore.trainers.packing import ATTENTION, COMPILED, PLAIN, Row, Tokens, pack
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 """The matrices of a block that get an adapter (all of them: Dettmers et al. 2023, section 4)."""
@@ -36,6 +36,8 @@ class Learner:
         self.device = _device()
         self.model = _adapted(train, base, self.device)
         self.filler = filler
+        plain = self.device.type == "cpu" and _dtype(self.device) == torch.float32
+        self.grain = PLAIN if plain else COMPILED
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.used = [weight for _, weight in named]
@@ -50,7 +52,7 @@ class Learner:
         """Sum of the cross-entropy over the completions' tokens, in nats; nothing is learned."""
         self.model.eval()
         with torch.inference_mode():
-            row = pack(examples, self.filler)
+            row = pack(examples, self.filler, self.grain)
             return float(self._learned(row, self._hidden(row)))
 
     def gradients(self, examples: Sequence[Tokens], tokens: int) -> tuple[float, torch.Tensor]:
@@ -60,7 +62,7 @@ class Learner:
             The sum in nats, and one flat fp32 row on the CPU, in the order of `used`.
         """
         self.model.train()
-        row = pack(examples, self.filler)
+        row = pack(examples, self.filler, self.grain)
         hidden = self._hidden(row)
         loss = self._learned(row, hidden)
         ((loss + self._forgotten(examples, row, hidden)) / tokens).backward()  # type: ignore[no-untyped-call]
@@ -97,7 +99,7 @@ class Learner:
         """
         if not len(row.keep):
             return hidden.new_zeros(())
-        alone = pack([tokens for tokens in examples if tokens.kept], self.filler)
+        alone = pack([tokens for tokens in examples if tokens.kept], self.filler, self.grain)
         with torch.no_grad(), self.model.disable_adapter():
             before = self._logits(self._hidden(alone), alone.keep).log_softmax(-1)
         now = self._logits(hidden, row.keep).log_softmax(-1)

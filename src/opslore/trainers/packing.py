@@ -21,9 +21,10 @@ from opslore.errors import DataError
 ATTENTION = "opslore_packed"
 """Name of the attention below in transformers' registry."""
 
-ROUND_LINE, ROUND_LEARN = 64, 64
-"""Line and target counts are rounded up to these: on CPUs oneDNN compiles every matmul of the model
-anew for each new shape, which takes as long as several steps (docs/LOG.md)."""
+COMPILED, PLAIN = 64, 8
+"""What counts of tokens and of targets are rounded up to. In bf16 on CPUs oneDNN compiles every
+matmul of the model anew for each new shape, which takes as long as several steps; in fp32 nothing
+is compiled, and what fills a row up is only work (docs/LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Row:
     """A packed batch.
 
     Attributes:
-        ids: [1, T] token ids; T is a multiple of 64.
+        ids: [1, T] token ids.
         positions: [1, T] position of each token inside its own example.
-        lines: T as a sum: the tokens of each example, rounded up to multiples of 64 with filler.
-        learn: [L] places in the row whose next token is learned; L is a multiple of 64.
+        lines: T as a sum: the tokens of each example, rounded up with filler.
+        learn: [L] places in the row whose next token is learned, rounded up.
         labels: [L] those next tokens; -100 where there is nothing to learn.
         keep: [K] places whose next token's probabilities are kept.
     """
@@ -120,20 +121,21 @@ def stratified(examples: Sequence[Tokens], size: int, rng: random.Random) -> lis
     return [[examples[band[i]] for band in bands] for i in range(count)]
 
 
-def pack(batch: Sequence[Tokens], filler: int) -> Row:
+def pack(batch: Sequence[Tokens], filler: int, grain: int = COMPILED) -> Row:
     """Lay examples end to end; every length is rounded up so that few shapes occur.
 
     Args:
         batch: the examples.
         filler: token id that fills lines up; it stands behind its example, where causality hides
             it, and is never learned.
+        grain: what lengths are rounded up to a multiple of.
     """
     ids: list[int] = []
     positions: list[int] = []
     learn: list[int] = []
     keep: list[int] = []
     labels: list[int] = []
-    lines = [_up(len(tokens.ids), ROUND_LINE) for tokens in batch]
+    lines = [_up(len(tokens.ids), grain) for tokens in batch]
     for width, tokens in zip(lines, batch, strict=True):
         offset, length = len(ids), len(tokens.ids)
         ids += tokens.ids + [filler] * (width - length)
@@ -144,7 +146,7 @@ def pack(batch: Sequence[Tokens], filler: int) -> Row:
         else:
             learn += places
             labels += tokens.ids[tokens.start :]
-    idle = _up(len(learn), ROUND_LEARN) - len(learn)
+    idle = _up(len(learn), grain) - len(learn)
     return Row(
         torch.tensor([ids]),
         torch.tensor([positions]),
