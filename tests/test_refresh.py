@@ -10,7 +10,8 @@ import new_entries
 import pytest
 from flow_world import Flow, call, flow, runbook
 
-from opslore import answer, config, refreshing, steps, store
+from opslore import answer, asking, config, refreshing, steps, store
+from opslore.answer import judged
 from opslore.cards import Adapter, Bundle, Dataset, Example
 from opslore.errors import ConfigError, MissingInput
 from opslore.index import Index
@@ -113,7 +114,12 @@ def test_a_new_entry_is_answered_without_training(
     _, bundle = refreshing.refresh(agent)
     assert bundle.gguf_sha256 == before.gguf_sha256
 
-    replies = {one.title: answer.ask(agent, one.question) for one in new_entries.ENTRIES}
+    files = steps.store_of(agent).path(bundle)
+    replies = {}
+    with asking.Asking(agent, files) as model:
+        for one in new_entries.ENTRIES:
+            hits, reply = model.ask(one.question)
+            replies[one.title] = judged(reply, hits, one.question, {})
     right = [one.title for one in new_entries.ENTRIES if replies[one.title].command == one.command]
     # An answer is the right one or none: what is not sure goes to a person.
     wrong = {t: r.command for t, r in replies.items() if t not in right and not r.escalate}

@@ -1,4 +1,4 @@
-"""A real model, trained once per session on the small runbook of `flow_world`."""
+"""A real model, trained once per test run on the small runbook of `flow_world`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from flow_world import runbook
 
-from opslore import config, steps
+from opslore import config, files, steps
 
 AGENT = """\
 name: newcomers
@@ -18,13 +18,19 @@ evaluate: {max_tokens: 64}
 """
 
 
+WAIT = 3600.0
+"""Seconds that another process of the test run may take to train."""
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder where `agent.yaml` was trained and exported."""
-    folder = tmp_path_factory.mktemp("trained")
+def trained(room: Path) -> Path:
+    """The folder where `agent.yaml` was trained and exported; for reading."""
+    folder = room / "trained"
+    folder.mkdir(exist_ok=True)
     (folder / "RUNBOOK.md").write_text(runbook())
     (folder / "agent.yaml").write_text(AGENT)
-    with pytest.MonkeyPatch.context() as patch:
+    # Whoever comes second finds the steps made.
+    with files.alone(room / "trained.lock", wait=WAIT), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         agent = config.load(Path("agent.yaml"))
         dataset = steps.prepare(agent, steps.collect(agent))
