@@ -105,6 +105,9 @@ class TestPacking:
         assert row.ids[0, 70:128].tolist() == [2] * 58
         assert row.ids[0, 128 + 33 :].tolist() == [2] * 31
         assert row.positions[0, 128:132].tolist() == [0, 1, 2, 3]
+        row = pack(some_tokens(100, [70, 33]), 2, grain=8)
+        assert (row.lines, len(row.learn)) == ([72, 40], 16)
+        assert row.positions[0, 72:75].tolist() == [0, 1, 2]
 
     def test_batches_take_every_length_band_and_no_example_twice(self) -> None:
         examples = some_tokens(100, list(range(10, 52)))
