@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse bench-commands bench-collect parity clean
+.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse bench-commands bench-collect bench-train parity clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,8 +26,11 @@ demo: install ## runbook to answer: run all seven steps on the example, then ask
 servers: ## build the servers that the tests use, once, into ~/.cache/opslore/servers
 	$(PYTHON) -m tests.real
 
+# Two workers, so one thread each: threads that wait beside another process cost more than they bring.
+ONE := OMP_NUM_THREADS=1 OPSLORE_OLLAMA_THREADS=1
+
 test: install servers ## every test, the README's commands included
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(ONE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: install ## the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
@@ -59,6 +62,10 @@ bench-commands: install ## canonical commands a second on one core (last line: J
 
 bench-collect: install ## requests, MB/s and memory of reading up to 50,000 issues from a fake GitHub (last line: JSON)
 	$(BIN)/python -m tests.bench.collect
+
+bench-train: install ## seconds and memory of a training step beside TRL's (last line: JSON)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m tests.bench.train
 
 parity: install ## the example's model as trained, in llama.cpp and in a live Ollama (last line: JSON)
 	$(BIN)/python -m tests.bench.parity

@@ -1,0 +1,224 @@
+"""`make bench-train`: seconds of a training step beside TRL's SFTTrainer, paired in one run.
+
+The example's own prompts, the same tokens in the same order, the same adapter and the same number
+of optimiser steps, each training in a process of its own: opslore, TRL with its defaults, TRL in
+fp32, and again. The held-out loss of every adapter is taken by plain transformers and PEFT. The
+first step of a training is left out everywhere. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from opslore import config, machine, models, steps, store
+from opslore.cards import Example
+from opslore.config import Train
+from opslore.trainers.learner import Learner
+from opslore.trainers.packing import Tokens, tokenize
+from tests.bench.train_arm import OPSLORE, TRL, TRL_FP32
+
+ROOT = Path(__file__).parents[2]
+SMOLLM, GEMMA = "smollm2-135m-instruct", "gemma-3-270m"
+ARMS = {SMOLLM: (OPSLORE, TRL, TRL_FP32), GEMMA: (OPSLORE, TRL)}
+VALID = 24
+"""Examples of the held-out loss."""
+
+SQUARE = 2048
+"""Rows of the matrices whose product is this machine's peak."""
+
+
+@dataclass
+class Measured:
+    """One arm's trainings, one of each round."""
+
+    seconds: list[float] = field(default_factory=list)
+    """Of each step but the first."""
+    peak_mb: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    """Held out, nats per completion token."""
+
+    @property
+    def step(self) -> float:
+        """Median seconds of a step."""
+        return statistics.median(self.seconds)
+
+
+def trained(arm: str, base: str, dataset: Path, work: Path, train: Train) -> dict[str, Any]:
+    """What one training printed last."""
+    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "OMP_WAIT_POLICY": "PASSIVE"}
+    if arm == OPSLORE:
+        # As many processes as a training of the usual length gets.
+        quiet["OPSLORE_WORKERS"] = str(machine.cores())
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.train_arm", arm, base, str(dataset), str(work),
+         train.model_dump_json()],
+        cwd=ROOT,
+        env={**os.environ, **quiet},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{arm} on {base}: exit {done.returncode}\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def held_out(base: models.Base, adapter: Path, rows: list[Tokens]) -> float:
+    """Mean cross-entropy of the completions, by plain transformers and PEFT in fp32."""
+    from peft import PeftModel
+
+    plain = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
+    model = PeftModel.from_pretrained(plain, str(adapter)).eval()
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for tokens in rows:
+            logits = model(torch.tensor([tokens.ids])).logits[0, tokens.start - 1 : -1]
+            labels = torch.tensor(tokens.ids[tokens.start :])
+            total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            count += len(labels)
+    return total / count
+
+
+def work_of(learner: Learner, batch: list[Tokens], layers: int) -> float:
+    """Multiplications and additions that a step cannot do without: no filler, no unread logits."""
+    config = learner.model.config.get_text_config()
+    named = dict(learner.model.named_modules())
+    blocks = config.num_hidden_layers
+    linear = sum(
+        module.weight.numel()
+        for name, module in named.items()
+        if name.endswith(("_proj", "_proj.base_layer")) and isinstance(module, torch.nn.Linear)
+    )
+    lora = sum(weight.numel() for weight in learner.used)
+    share = min(layers, blocks) / blocks
+    head = config.vocab_size * config.hidden_size
+    width = config.num_attention_heads * getattr(config, "head_dim", 64)
+    tokens, said = sum(len(t.ids) for t in batch), sum(len(t.ids) - t.start for t in batch)
+    pairs = sum(len(t.ids) ** 2 / 2 for t in batch) * width * blocks
+    return (
+        2 * linear * tokens * (1 + share)
+        + 6 * lora * tokens
+        + 4 * head * said
+        + 4 * pairs * (1 + 2 * share)
+    )
+
+
+def peak(kind: torch.dtype) -> float:
+    """Multiplications and additions a second of a large matrix product, the best of five."""
+    left, right = (torch.randn(SQUARE, SQUARE).to(kind) for _ in range(2))
+    best = 0.0
+    for _ in range(5):
+        began = time.perf_counter()
+        torch.mm(left, right)
+        best = max(best, 2 * SQUARE**3 / (time.perf_counter() - began))
+    return best
+
+
+def dataset_of(room: Path) -> Path:
+    """The example's dataset, without its questions by people: those are no training."""
+    agent = config.load(ROOT / "agents" / "sre.yaml")
+    prepare = agent.prepare.model_copy(update={"questions": ""})
+    agent = agent.model_copy(update={"store": str(room / "runs"), "prepare": prepare})
+    return steps.store_of(agent).path(steps.prepare(agent, steps.collect(agent)))
+
+
+def measured(
+    base: str, dataset: Path, room: Path, train: Train, rounds: int, console: Console
+) -> dict[str, Measured]:
+    """Every arm in turn, `rounds` times."""
+    found = models.resolve(base)
+    tokenizer = AutoTokenizer.from_pretrained(found.folder)
+    rows = store.read_rows(dataset / "valid.jsonl", Example)
+    valid = [tokenize(tokenizer, row, train.max_length) for row in rows][:VALID]
+    out = {arm: Measured() for arm in ARMS[base]}
+    for number in range(rounds):
+        for arm, told in out.items():
+            work = room / f"{base}-{arm}-{number}"
+            said = trained(arm, base, dataset, work, train)
+            told.seconds += said["seconds"][1:]
+            told.peak_mb.append(said["peak_mb"])
+            told.loss.append(held_out(found, work / "adapter", valid))
+            console.print(
+                f"{base} {arm}: {statistics.median(said['seconds'][1:]):.2f} s a step, "
+                f"{said['peak_mb']:,.0f} MB, held-out loss {told.loss[-1]:.4f}"
+            )
+    return out
+
+
+def share(base: str, dataset: Path, room: Path, train: Train, step: float) -> float:
+    """How much of the machine's peak the useful work of a step is."""
+    from opslore.trainers.torch import Run
+
+    run = Run(train, models.resolve(base), dataset, room)
+    with run.team:
+        batches = list(run.batches())[1:-1]
+        work = [work_of(run.team.learner, batch, train.lora_layers) for batch in batches]
+        kind = next(p.dtype for p in run.model.parameters() if not p.requires_grad)
+    return statistics.median(work) / step / peak(kind)
+
+
+def table(found: dict[str, dict[str, Measured]]) -> Table:
+    """One row an arm."""
+    out = Table("base", "trainer", "s a step", "opslore is faster", "peak MB", "held-out loss")
+    for base, arms in found.items():
+        for arm, one in arms.items():
+            out.add_row(
+                base,
+                arm,
+                f"{one.step:.2f} ({min(one.seconds):.2f} to {max(one.seconds):.2f})",
+                f"{one.step / arms[OPSLORE].step:.1f} x",
+                f"{max(one.peak_mb):,.0f}",
+                ", ".join(f"{loss:.4f}" for loss in one.loss),
+            )
+    return out
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=12, help="optimiser steps of a training")
+    parser.add_argument("--rounds", type=int, default=2, help="trainings of each arm")
+    parser.add_argument("--bases", nargs="*", default=list(ARMS), help="base models")
+    wanted = parser.parse_args()
+    machine.quiet()
+    console = Console(stderr=True)
+    # What is kept of the base model beside the commands is opslore's own; TRL does no such work.
+    train = Train(iters=wanted.steps, general=0)
+    found, peaks = {}, {}
+    with tempfile.TemporaryDirectory(prefix="opslore-bench-") as folder:
+        room = Path(folder)
+        dataset = dataset_of(room)
+        for base in wanted.bases:
+            found[base] = measured(base, dataset, room, train, wanted.rounds, console)
+            peaks[base] = share(base, dataset, room, train, found[base][OPSLORE].step)
+    console.print(table(found))
+    line: dict[str, float] = {}
+    if SMOLLM in found:
+        mine, default = found[SMOLLM][OPSLORE], found[SMOLLM][TRL]
+        line["vs_trl_default"] = round(default.step / mine.step, 2)
+        line["vs_trl_fp32"] = round(found[SMOLLM][TRL_FP32].step / mine.step, 2)
+    if GEMMA in found:
+        line["gemma_vs_trl_default"] = round(found[GEMMA][TRL].step / found[GEMMA][OPSLORE].step, 2)
+    if SMOLLM in found:
+        line["peak_share"] = round(peaks[SMOLLM], 3)
+        line["rss_ratio"] = round(max(mine.peak_mb) / max(default.peak_mb), 3)
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

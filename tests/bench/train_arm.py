@@ -1,0 +1,169 @@
+"""One training in a process of its own: opslore's trainer, or TRL's SFTTrainer with PEFT.
+
+Both get the same tokens in the same order, the same adapter and the same optimiser steps, and leave
+a PEFT adapter. The last line is JSON: seconds of each step, peak memory of all its processes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import resource
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opslore import machine, models
+from opslore.config import Train
+
+OPSLORE, TRL, TRL_FP32 = "opslore", "trl", "trl-fp32"
+SAMPLE = 0.2
+"""Seconds between two looks at the memory."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained.
+
+    Attributes:
+        base: name of the base model.
+        dataset: folder with train.jsonl and valid.jsonl.
+        work: folder for the adapter.
+        train: hyper-parameters.
+    """
+
+    base: str
+    dataset: Path
+    work: Path
+    train: Train
+
+
+class Peak(threading.Thread):
+    """Watches the resident memory of this process and its children, in MiB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most = 0.0
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        """Look until `stop`."""
+        page = resource.getpagesize() / (1 << 20)
+        me = Path("/proc/self").resolve().name
+        while not self._end.wait(SAMPLE):
+            children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+            total = 0.0
+            for pid in [me, *children]:
+                try:
+                    total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+                except OSError:  # it has ended
+                    continue
+            self.most = max(self.most, total)
+
+    def stop(self) -> float:
+        """The most that was seen."""
+        self._end.set()
+        self.join()
+        return self.most
+
+
+def opslore(job: Job) -> list[float]:
+    """Seconds of every step."""
+    from opslore.trainers import torch as trainer
+
+    # The validation loss is taken once, behind the last step, by the bench itself.
+    trainer.VALIDATIONS = 1
+    job.work.mkdir(parents=True)
+    trainer.fit(job.train, models.resolve(job.base), job.dataset, job.work)
+    rows = [json.loads(line) for line in (job.work / "loss.jsonl").read_text().splitlines()]
+    ends = [0.0, *(row["seconds"] for row in rows[:-1])]
+    return [b - a for a, b in itertools.pairwise(ends)]
+
+
+def trl(job: Job, **settings: Any) -> list[float]:
+    """Seconds of every step of SFTTrainer; what is not named here is its default."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from opslore.trainers.learner import PROJECTIONS
+    from opslore.trainers.torch import Run
+
+    base, train = models.resolve(job.base), job.train
+    run = Run(train.model_copy(update={"general": 0}), base, job.dataset, job.work)
+    tokens = [t for batch in run.batches() for t in batch]
+    tokenizer = run.tokenizer
+    run.team.close()
+    del run
+    rows = [
+        {"input_ids": t.ids, "completion_mask": [0] * t.start + [1] * (len(t.ids) - t.start)}
+        for t in tokens
+    ]
+    seconds: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        began = 0.0
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            seconds.append(time.perf_counter() - self.began)
+
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype="float32")
+    layers = model.config.get_text_config().num_hidden_layers
+    trainer = SFTTrainer(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows),
+        peft_config=LoraConfig(
+            r=train.lora_rank,
+            lora_alpha=train.lora_alpha,
+            target_modules=PROJECTIONS,
+            layers_to_transform=list(range(max(0, layers - train.lora_layers), layers)),
+            task_type="CAUSAL_LM",
+        ),
+        args=SFTConfig(
+            output_dir=str(job.work),
+            per_device_train_batch_size=train.batch_size,
+            max_steps=train.iters,
+            learning_rate=train.learning_rate,
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": 0.1},
+            warmup_steps=max(1, round(train.warmup * train.iters)),
+            train_sampling_strategy="sequential",
+            max_length=train.max_length,
+            use_cpu=True,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            **settings,
+        ),
+        callbacks=[Clock()],
+    )
+    trainer.train()
+    trainer.save_model(str(job.work / "adapter"))
+    return seconds
+
+
+def main() -> None:
+    """Train as the arguments say: ARM BASE DATASET WORK TRAIN (JSON)."""
+    arm, base, dataset, work, train = sys.argv[1:]
+    machine.quiet()
+    job = Job(base, Path(dataset), Path(work), Train.model_validate_json(train))
+    peak = Peak()
+    peak.start()
+    if arm == OPSLORE:
+        machine.tune()  # as `opslore train` does
+        seconds = opslore(job)
+    else:
+        seconds = trl(job, **({"bf16": False} if arm == TRL_FP32 else {}))
+    print(json.dumps({"seconds": seconds, "peak_mb": peak.stop()}))
+
+
+if __name__ == "__main__":
+    main()
