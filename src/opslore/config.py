@@ -269,9 +269,7 @@ class Agent(Section):
     @field_validator("store")
     @classmethod
     def _store(cls, value: str) -> str:
-        if "://" in value and not re.fullmatch(
-            r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", value
-        ):
+        if "://" in value and not re.fullmatch(_BUCKET, value):
             raise ValueError(f"{value!r} is neither a folder nor s3://bucket/prefix")
         return value
 
