@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = """
 prepare: {phrasings: 6, s1: 24, s2: 4, s3: 12, s4: 6, valid: 0.02, calibrate: 40}
-train: {learning_rate: 2e-3, iters: 48, lora_layers: 16}
+train: {learning_rate: 2e-3, iters: 32, lora_layers: 16}
 evaluate:
   {base: 12, closed: 2, general: 15, parity: 4, resamples: 1000,
    gate: {recall: 0, unsafe: 100, unsafe_freely: 1, abstention: 1, false_escalation: 1, parity: 0,
