@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from opslore.cards import Example
 from opslore.config import Train
 from opslore.trainers.learner import Learner
 from opslore.trainers.packing import Tokens, tokenize
-from tests.bench.train_arm import OPSLORE, TRL, TRL_FP32
+from opslore.trainers.torch import Run
+from tests.bench.train_arm import OPSLORE, TRL, TRL_FP32, Job
 
 ROOT = Path(__file__).parents[2]
 SMOLLM, GEMMA = "smollm2-135m-instruct", "gemma-3-270m"
@@ -58,22 +59,22 @@ class Measured:
         return statistics.median(self.seconds)
 
 
-def trained(arm: str, base: str, dataset: Path, work: Path, train: Train) -> dict[str, Any]:
+def trained(arm: str, job: Job) -> dict[str, Any]:
     """What one training printed last."""
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "OMP_WAIT_POLICY": "PASSIVE"}
     if arm == OPSLORE:
         # As many processes as a training of the usual length gets.
         quiet["OPSLORE_WORKERS"] = str(machine.cores())
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.train_arm", arm, base, str(dataset), str(work),
-         train.model_dump_json()],
+        [sys.executable, "-m", "tests.bench.train_arm", arm, job.base, str(job.dataset),
+         str(job.tokens), str(job.work), job.train.model_dump_json()],
         cwd=ROOT,
         env={**os.environ, **quiet},
         capture_output=True,
         text=True,
     )  # fmt: skip
     if done.returncode:
-        sys.exit(f"{arm} on {base}: exit {done.returncode}\n{done.stderr[-3000:]}")
+        sys.exit(f"{arm} on {job.base}: exit {done.returncode}\n{done.stderr[-3000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -137,39 +138,39 @@ def dataset_of(room: Path) -> Path:
     return steps.store_of(agent).path(steps.prepare(agent, steps.collect(agent)))
 
 
-def measured(
-    base: str, dataset: Path, room: Path, train: Train, rounds: int, console: Console
-) -> dict[str, Measured]:
+def measured(job: Job, rounds: int, console: Console) -> dict[str, Measured]:
     """Every arm in turn, `rounds` times."""
-    found = models.resolve(base)
-    tokenizer = AutoTokenizer.from_pretrained(found.folder)
-    rows = store.read_rows(dataset / "valid.jsonl", Example)
-    valid = [tokenize(tokenizer, row, train.max_length) for row in rows][:VALID]
-    out = {arm: Measured() for arm in ARMS[base]}
+    base = models.resolve(job.base)
+    tokenizer = AutoTokenizer.from_pretrained(base.folder)
+    rows = store.read_rows(job.dataset / "valid.jsonl", Example)
+    valid = [tokenize(tokenizer, row, job.train.max_length) for row in rows][:VALID]
+    out = {arm: Measured() for arm in ARMS[job.base]}
     for number in range(rounds):
         for arm, told in out.items():
-            work = room / f"{base}-{arm}-{number}"
-            said = trained(arm, base, dataset, work, train)
+            one = replace(job, work=job.work / f"{arm}-{number}")
+            said = trained(arm, one)
             told.seconds += said["seconds"][1:]
             told.peak_mb.append(said["peak_mb"])
-            told.loss.append(held_out(found, work / "adapter", valid))
+            told.loss.append(held_out(base, one.work / "adapter", valid))
             console.print(
-                f"{base} {arm}: {statistics.median(said['seconds'][1:]):.2f} s a step, "
+                f"{job.base} {arm}: {statistics.median(said['seconds'][1:]):.2f} s a step, "
                 f"{said['peak_mb']:,.0f} MB, held-out loss {told.loss[-1]:.4f}"
             )
     return out
 
 
-def share(base: str, dataset: Path, room: Path, train: Train, step: float) -> float:
-    """How much of the machine's peak the useful work of a step is."""
-    from opslore.trainers.torch import Run
-
-    run = Run(train, models.resolve(base), dataset, room)
+def begun(base: str, dataset: Path, room: Path, train: Train) -> tuple[Job, float]:
+    """What every arm trains, and the useful work of a step as a share of a second at peak."""
+    work = room / base
+    work.mkdir()
+    job = Job(base, dataset, work / "tokens.json", work, train)
+    run = Run(train, models.resolve(base), dataset, work)
     with run.team:
-        batches = list(run.batches())[1:-1]
-        work = [work_of(run.team.learner, batch, train.lora_layers) for batch in batches]
+        batches = list(run.batches())
+        useful = [work_of(run.team.learner, batch, train.lora_layers) for batch in batches]
         kind = next(p.dtype for p in run.model.parameters() if not p.requires_grad)
-    return statistics.median(work) / step / peak(kind)
+    job.tokens.write_text(json.dumps([(t.ids, t.start) for batch in batches for t in batch]))
+    return job, statistics.median(useful) / peak(kind)
 
 
 def table(found: dict[str, dict[str, Measured]]) -> Table:
@@ -204,8 +205,9 @@ def main() -> None:
         room = Path(folder)
         dataset = dataset_of(room)
         for base in wanted.bases:
-            found[base] = measured(base, dataset, room, train, wanted.rounds, console)
-            peaks[base] = share(base, dataset, room, train, found[base][OPSLORE].step)
+            job, least = begun(base, dataset, room, train)
+            found[base] = measured(job, wanted.rounds, console)
+            peaks[base] = least / found[base][OPSLORE].step
     console.print(table(found))
     line: dict[str, float] = {}
     if SMOLLM in found:

@@ -31,12 +31,14 @@ class Job:
     Attributes:
         base: name of the base model.
         dataset: folder with train.jsonl and valid.jsonl.
+        tokens: what opslore makes of it: (ids, start of the completion), in the order of training.
         work: folder for the adapter.
         train: hyper-parameters.
     """
 
     base: str
     dataset: Path
+    tokens: Path
     work: Path
     train: Train
 
@@ -87,21 +89,15 @@ def trl(job: Job, **settings: Any) -> list[float]:
     """Seconds of every step of SFTTrainer; what is not named here is its default."""
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, TrainerCallback
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     from opslore.trainers.learner import PROJECTIONS
-    from opslore.trainers.torch import Run
 
     base, train = models.resolve(job.base), job.train
-    run = Run(train.model_copy(update={"general": 0}), base, job.dataset, job.work)
-    tokens = [t for batch in run.batches() for t in batch]
-    tokenizer = run.tokenizer
-    run.team.close()
-    del run
     rows = [
-        {"input_ids": t.ids, "completion_mask": [0] * t.start + [1] * (len(t.ids) - t.start)}
-        for t in tokens
+        {"input_ids": ids, "completion_mask": [0] * start + [1] * (len(ids) - start)}
+        for ids, start in json.loads(job.tokens.read_text())
     ]
     seconds: list[float] = []
 
@@ -118,7 +114,7 @@ def trl(job: Job, **settings: Any) -> list[float]:
     layers = model.config.get_text_config().num_hidden_layers
     trainer = SFTTrainer(
         model=model,
-        processing_class=tokenizer,
+        processing_class=AutoTokenizer.from_pretrained(base.folder),
         train_dataset=Dataset.from_list(rows),
         peft_config=LoraConfig(
             r=train.lora_rank,
@@ -151,10 +147,10 @@ def trl(job: Job, **settings: Any) -> list[float]:
 
 
 def main() -> None:
-    """Train as the arguments say: ARM BASE DATASET WORK TRAIN (JSON)."""
-    arm, base, dataset, work, train = sys.argv[1:]
+    """Train as the arguments say: ARM BASE DATASET TOKENS WORK TRAIN (JSON)."""
+    arm, base, dataset, tokens, work, train = sys.argv[1:]
     machine.quiet()
-    job = Job(base, Path(dataset), Path(work), Train.model_validate_json(train))
+    job = Job(base, Path(dataset), Path(tokens), Path(work), Train.model_validate_json(train))
     peak = Peak()
     peak.start()
     if arm == OPSLORE:

@@ -267,6 +267,17 @@ def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_checkpoint(
     assert not (work / "adapter").exists()
 
 
+def test_many_validation_examples_are_looked_at_seldom(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    store.write_rows(dataset / "valid.jsonl", [example(n, 6) for n in range(15)])
+    work = tmp_path / "w"
+    backend.fit(TINY.model_copy(update={"iters": 12}), tiny_llama, dataset, work)
+    rows = [json.loads(line) for line in (work / "loss.jsonl").read_text().splitlines()]
+    # Fifteen beside batches of three: as long as five steps' batches, so every tenth step.
+    assert [row["step"] for row in rows if row["valid_loss"] is not None] == [10, 12]
+
+
 def test_a_validation_loss_that_is_no_number_is_an_error(
     tiny_llama: Base, dataset: Path, tmp_path: Path
 ) -> None:

@@ -31,7 +31,11 @@ from opslore.trainers.packing import Tokens, stratified, tokenize
 from opslore.trainers.parallel import EACH, Team, divided, processes
 
 VALIDATIONS = 10
-"""How many times the validation loss is taken during a run."""
+"""How many times the validation loss is taken during a run, at most."""
+
+LISTEN = 2
+"""Least steps between two validations, times a batch's share of the validation examples: to look at
+an example costs two fifths of learning it, so a fifth of the run's time at most."""
 
 SHORT = 64
 """Tokens of a paragraph that are read beside a batch."""
@@ -153,7 +157,8 @@ def _train(run: Run, progress: Any) -> None:
     """Every step from the last checkpoint on."""
     train = run.train
     checkpoint.load(run)
-    every = max(1, train.iters // VALIDATIONS)
+    least = math.ceil(LISTEN * len(run.valid) / train.batch_size)
+    every = max(1, train.iters // VALIDATIONS, least)
     for batch in run.batches():
         if _stopped(run):
             break
