@@ -27,7 +27,7 @@ name: agent-sre
 store: s3://ml-models
 collect: [{{path: RUNBOOK.md}}]
 prepare: {{phrasings: 8, s1: 24, s2: 3, s3: 8, s4: 6, calibrate: 30}}
-train: {{learning_rate: 2e-3, iters: 24, lora_layers: 16, general: 0}}
+train: {{learning_rate: 2e-3, iters: 48, lora_layers: 16, general: 0}}
 evaluate:
   {{base: 12, closed: 2, general: 10, parity: 4, max_tokens: 48, resamples: 1000,
    gate: {{recall: 0, unsafe: 100, unsafe_freely: 1, abstention: 1, false_escalation: 1, parity: 0,
