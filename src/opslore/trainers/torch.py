@@ -34,8 +34,8 @@ VALIDATIONS = 10
 """How many times the validation loss is taken during a run, at most."""
 
 LISTEN = 2
-"""Least steps between two validations, times a batch's share of the validation examples: to look at
-an example costs two fifths of learning it, so a fifth of the run's time at most."""
+"""Fewest steps between two validations for each batch that the validation examples would fill: to
+look at an example costs two fifths of learning it, so this is a fifth of the run's time at most."""
 
 SHORT = 64
 """Tokens of a paragraph that are read beside a batch."""
