@@ -196,6 +196,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="trainings of each arm")
     parser.add_argument("--bases", nargs="*", default=list(ARMS), help="base models")
     wanted = parser.parse_args()
+    if wanted.steps < 3:
+        parser.error("--steps: at least 3; the first and opslore's last are left out")
     machine.quiet()
     console = Console(stderr=True)
     # What is kept of the base model beside the commands is opslore's own; TRL does no such work.

@@ -76,7 +76,7 @@ def opslore(job: Job) -> list[float]:
     """Seconds of every step."""
     from opslore.trainers import torch as trainer
 
-    # The validation loss is taken once, behind the last step, by the bench itself.
+    # Once, in the last step, whose time is left out.
     trainer.VALIDATIONS = 1
     job.work.mkdir(parents=True)
     trainer.fit(job.train, models.resolve(job.base), job.dataset, job.work)
@@ -88,11 +88,10 @@ def opslore(job: Job) -> list[float]:
 def trl(job: Job, **settings: Any) -> list[float]:
     """Seconds of every step of SFTTrainer; what is not named here is its default."""
     from datasets import Dataset
-    from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from opslore.trainers.learner import PROJECTIONS
+    from opslore.trainers.learner import lora
 
     base, train = models.resolve(job.base), job.train
     rows = [
@@ -111,18 +110,11 @@ def trl(job: Job, **settings: Any) -> list[float]:
             seconds.append(time.perf_counter() - self.began)
 
     model = AutoModelForCausalLM.from_pretrained(base.folder, dtype="float32")
-    layers = model.config.get_text_config().num_hidden_layers
     trainer = SFTTrainer(
         model=model,
         processing_class=AutoTokenizer.from_pretrained(base.folder),
         train_dataset=Dataset.from_list(rows),
-        peft_config=LoraConfig(
-            r=train.lora_rank,
-            lora_alpha=train.lora_alpha,
-            target_modules=PROJECTIONS,
-            layers_to_transform=list(range(max(0, layers - train.lora_layers), layers)),
-            task_type="CAUSAL_LM",
-        ),
+        peft_config=lora(train, model.config.get_text_config().num_hidden_layers),
         args=SFTConfig(
             output_dir=str(job.work),
             per_device_train_batch_size=train.batch_size,

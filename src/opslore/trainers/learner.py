@@ -122,15 +122,19 @@ def _adapted(train: Train, base: Base, device: torch.device) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         base.folder, dtype=_dtype(device), attn_implementation=ATTENTION, local_files_only=True
     )
-    layers = model.config.get_text_config().num_hidden_layers
-    config = LoraConfig(
+    config = lora(train, model.config.get_text_config().num_hidden_layers)
+    return get_peft_model(model.to(device), config, autocast_adapter_dtype=False)
+
+
+def lora(train: Train, blocks: int) -> LoraConfig:
+    """The adapter of a model with this many blocks: matrices on its last `lora_layers` ones."""
+    return LoraConfig(
         r=train.lora_rank,
         lora_alpha=float(train.lora_alpha),  # 16 and 16.0 are other bytes in the adapter's file
         target_modules=PROJECTIONS,
-        layers_to_transform=list(range(max(0, layers - train.lora_layers), layers)),
+        layers_to_transform=list(range(max(0, blocks - train.lora_layers), blocks)),
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model.to(device), config, autocast_adapter_dtype=False)
 
 
 def _device() -> torch.device:
