@@ -15,6 +15,7 @@ from opslore import agentfile
 from opslore.config_deploy import Target
 from opslore.config_section import Section
 from opslore.config_sources import Source
+from opslore.config_train import Train as Train
 from opslore.errors import ConfigError
 
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?"
@@ -90,38 +91,6 @@ class Prepare(Section):
     """Small embedding model that searches beside BM25; `minilm` comes in a package."""
     paraphraser: Paraphraser | None = None
     """Optional endpoint that writes more phrasings."""
-
-
-class Train(Section):
-    """LoRA fine-tuning."""
-
-    backend: str = "torch"
-    """`torch`, or a dotted path to a module of your own."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
-    """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 4
-    """Examples per optimiser step."""
-    general: Annotated[int, Field(ge=0, le=64)] = 2
-    """Everyday replies of the base model and paragraphs of English, in turn, whose probabilities
-    each step keeps; without any the model forgets everything but commands."""
-    iters: Annotated[int, Field(ge=1)] = 300
-    """Optimiser steps."""
-    lora_layers: Annotated[int, Field(ge=1)] = 16
-    """Transformer blocks that get an adapter, counted from the last."""
-    lora_rank: Annotated[int, Field(ge=1, le=512)] = 8
-    """Rank r of the update BA; parameters grow linearly with it (Hu et al. 2021, section 4)."""
-    lora_alpha: Annotated[float, Field(gt=0)] = 16
-    """Scale of the update is alpha / r (Hu et al. 2021, section 4.1)."""
-    max_length: Annotated[int, Field(ge=64)] = 2048
-    """Longest example in tokens; a longer one is an error, never cut."""
-    warmup: Annotated[float, Field(ge=0, le=0.5)] = 0.05
-    """Share of the steps that warm the learning rate up."""
-    save_every: Annotated[int, Field(ge=1)] = 50
-    """Steps between checkpoints; a killed run goes on from the last one."""
-    patience: Annotated[int, Field(ge=0)] = 0
-    """Stop after so many validations without a better loss; 0 never stops early."""
-    seed: int = 0
-    """Seed of the adapter's first weights and of the order of the examples."""
 
 
 class Export(Section):

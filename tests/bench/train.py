@@ -17,8 +17,9 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
@@ -29,8 +30,9 @@ from opslore import config, machine, models, steps, store
 from opslore.cards import Example
 from opslore.config import Train
 from opslore.trainers.learner import Learner
+from opslore.trainers.loop import Run
 from opslore.trainers.packing import Tokens, tokenize
-from opslore.trainers.torch import Run
+from opslore.trainers.torch import team
 from tests.bench.train_arm import OPSLORE, TRL, TRL_FP32, Job
 
 ROOT = Path(__file__).parents[2]
@@ -164,11 +166,13 @@ def begun(base: str, dataset: Path, room: Path, train: Train) -> tuple[Job, floa
     work = room / base
     work.mkdir()
     job = Job(base, dataset, work / "tokens.json", work, train)
-    run = Run(train, models.resolve(base), dataset, work)
+    found = models.resolve(base)
+    run = Run(train, found, dataset, work, partial(team, train, found))
+    learner = cast(Learner, run.team.learner)
     with run.team:
         batches = list(run.batches())
-        useful = [work_of(run.team.learner, batch, train.lora_layers) for batch in batches]
-        kind = next(p.dtype for p in run.model.parameters() if not p.requires_grad)
+        useful = [work_of(learner, batch, train.lora_layers) for batch in batches]
+        kind = next(p.dtype for p in learner.model.parameters() if not p.requires_grad)
     job.tokens.write_text(json.dumps([(t.ids, t.start) for batch in batches for t in batch]))
     return job, statistics.median(useful) / peak(kind)
 

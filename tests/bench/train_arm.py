@@ -74,10 +74,11 @@ class Peak(threading.Thread):
 
 def opslore(job: Job) -> list[float]:
     """Seconds of every step."""
+    from opslore.trainers import loop
     from opslore.trainers import torch as trainer
 
     # Once, in the last step, whose time is left out.
-    trainer.VALIDATIONS = 1
+    loop.VALIDATIONS = 1
     job.work.mkdir(parents=True)
     trainer.fit(job.train, models.resolve(job.base), job.dataset, job.work)
     rows = [json.loads(line) for line in (job.work / "loss.jsonl").read_text().splitlines()]
@@ -91,7 +92,7 @@ def trl(job: Job, **settings: Any) -> list[float]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from opslore.trainers.learner import lora
+    from opslore.trainers import adapter
 
     base, train = models.resolve(job.base), job.train
     rows = [
@@ -114,7 +115,7 @@ def trl(job: Job, **settings: Any) -> list[float]:
         model=model,
         processing_class=AutoTokenizer.from_pretrained(base.folder),
         train_dataset=Dataset.from_list(rows),
-        peft_config=lora(train, model.config.get_text_config().num_hidden_layers),
+        peft_config=adapter.settings(train, model.config.get_text_config().num_hidden_layers),
         args=SFTConfig(
             output_dir=str(job.work),
             per_device_train_batch_size=train.batch_size,

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from opslore.cards import Example, Message, Span
 from opslore.config import Train
 from opslore.errors import ConfigError, DataError, MissingExtra
 from opslore.models import Base
-from opslore.trainers import checkpoint, learner, packing, parallel
+from opslore.trainers import adapter, checkpoint, learner, loop, packing, parallel
 from opslore.trainers import torch as backend
 from opslore.trainers.packing import Tokens, tokenize, turn_ends
 
@@ -57,8 +58,12 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
+def a_run(train: Train, base: Base, dataset: Path, work: Path) -> loop.Run:
+    return loop.Run(train, base, dataset, work, partial(backend.team, train, base))
+
+
 def plain_gradients(
-    run: backend.Run, base: Base, batch: list[Tokens], kept: Sequence[Tokens] = ()
+    run: loop.Run, base: Base, batch: list[Tokens], kept: Sequence[Tokens] = ()
 ) -> dict[str, torch.Tensor]:
     """The same loss by PEFT on plain transformers, with a padded batch and an attention mask."""
     from peft import LoraConfig, get_peft_model
@@ -71,7 +76,7 @@ def plain_gradients(
     config = LoraConfig(
         r=run.train.lora_rank,
         lora_alpha=run.train.lora_alpha,
-        target_modules=backend.PROJECTIONS,
+        target_modules=adapter.PROJECTIONS,
         layers_to_transform=list(range(layers - run.train.lora_layers, layers)),
         task_type="CAUSAL_LM",
     )
@@ -107,9 +112,9 @@ def test_gradients_are_those_of_peft_with_padding(
     family: str, keeps: bool, request: pytest.FixtureRequest, dataset: Path, tmp_path: Path
 ) -> None:
     base: Base = request.getfixturevalue(family)
-    run = backend.Run(TINY.model_copy(update={"lora_layers": 7}), base, dataset, tmp_path / "work")
-    run.model.float()
-    layers = run.model.config.get_text_config()
+    run = a_run(TINY.model_copy(update={"lora_layers": 7}), base, dataset, tmp_path / "work")
+    run.team.learner.model.float()
+    layers = run.team.learner.model.config.get_text_config()
     rng = torch.Generator().manual_seed(4)
     with torch.no_grad():
         # B starts as zeros, and then A has no gradient: give both something to learn.
@@ -226,7 +231,7 @@ def test_early_stop_is_remembered_after_a_kill(
 
     work = tmp_path / "killed"
     with monkeypatch.context() as patch:
-        patch.setattr(backend, "_finish", kill)
+        patch.setattr(loop, "_finish", kill)
         with pytest.raises(Killed):
             backend.fit(train, tiny_llama, dataset, work)
     assert backend.fit(train, tiny_llama, dataset, work)["steps"] == whole["steps"]
@@ -245,7 +250,7 @@ def test_a_half_written_checkpoint_is_not_taken_up(
     torn = scratch / "checkpoint-000004.tmp"
     torn.mkdir()
     (torn / "state.safetensors").write_bytes(b"half")
-    run = backend.Run(TINY, tiny_llama, dataset, work)
+    run = a_run(TINY, tiny_llama, dataset, work)
     assert checkpoint.load(run)
     assert run.step == 3
     assert len(run.log) == 3
@@ -281,11 +286,11 @@ def test_many_validation_examples_are_looked_at_seldom(
 def test_a_validation_loss_that_is_no_number_is_an_error(
     tiny_llama: Base, dataset: Path, tmp_path: Path
 ) -> None:
-    run = backend.Run(TINY, tiny_llama, dataset, tmp_path / "work")
+    run = a_run(TINY, tiny_llama, dataset, tmp_path / "work")
     with torch.no_grad():
         run.master[0].fill_(math.nan)
     with pytest.raises(DataError, match="step 0: the validation loss is nan"):
-        backend._validate(run)
+        loop._validate(run)
 
 
 def test_without_validation_examples_there_is_no_validation_loss(

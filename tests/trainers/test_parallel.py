@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,9 @@ from test_lora import SMALL, dataset  # noqa: F401
 
 from opslore.errors import ServerError
 from opslore.models import Base
-from opslore.trainers import parallel
+from opslore.trainers import loop, parallel
 from opslore.trainers import torch as backend
+from opslore.trainers.learner import Learner
 from opslore.trainers.packing import Tokens
 
 FIT = (
@@ -139,8 +142,9 @@ def test_a_helper_that_cannot_load_the_model_says_why(
 ) -> None:
     monkeypatch.setenv("OPSLORE_WORKERS", "2")
     gone = tmp_path / "gone"
-    team = parallel.Team(0, SMALL, tiny_llama, 2)
-    team._helpers.append(parallel._Helper(1, (SMALL, Base("tiny", gone, None, "", ""), 2)))
+    job = parallel.Job(SMALL, tiny_llama, 2, "cpu")
+    team = parallel.Team(lambda: Learner(job))
+    team._helpers.append(parallel._Helper(1, replace(job, base=Base("tiny", gone, None, "", ""))))
     part = [Tokens([5, 6, 7, 8], 2)]
     weights = [w.detach().float() for w in team.learner.used]
     with team, pytest.raises(ServerError, match=r"a helping process ended: .*gone") as caught:
@@ -152,7 +156,9 @@ def test_a_small_training_starts_no_process(
     tiny_llama: Base, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPSLORE_WORKERS", raising=False)
-    run = backend.Run(SMALL, tiny_llama, dataset, tmp_path / "w")
+    run = loop.Run(
+        SMALL, tiny_llama, dataset, tmp_path / "w", partial(backend.team, SMALL, tiny_llama)
+    )
     with run.team:
         assert run.team._helpers == []
 

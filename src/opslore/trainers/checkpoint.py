@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from opslore import store
 
 if TYPE_CHECKING:
-    from opslore.trainers.torch import Run
+    from opslore.trainers.loop import Run
 
 
 def save(run: Run) -> None:

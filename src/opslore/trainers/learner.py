@@ -6,36 +6,34 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
-from opslore.config import Train
-from opslore.models import Base
+from opslore.trainers import adapter
 from opslore.trainers.packing import ATTENTION, COMPILED, PLAIN, Row, Tokens, pack
-
-PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-"""The matrices of a block that get an adapter (all of them: Dettmers et al. 2023, section 4)."""
+from opslore.trainers.parallel import Job, flat
 
 
 class Learner:
     """A base model with an adapter, in the type the device multiplies.
 
     Attributes:
+        device: where they are.
+        blocks: how many blocks the model has.
         names: the adapter's matrices, in the order of `used`.
         used: their values as the model multiplies with them.
     """
 
-    def __init__(self, train: Train, base: Base, filler: int) -> None:
+    def __init__(self, job: Job) -> None:
         """Load the base model and give it fresh adapter matrices.
 
         Args:
-            train: hyper-parameters.
-            base: the model to adapt.
-            filler: token id that fills rows up.
+            job: what is trained, and where it is computed.
         """
-        self.device = _device()
-        self.model = _adapted(train, base, self.device)
-        self.filler = filler
+        self.device = torch.device(job.device)
+        self.model = _adapted(job, self.device)
+        self.blocks = self.model.config.get_text_config().num_hidden_layers
+        self.filler = job.filler
         plain = self.device.type == "cpu" and _dtype(self.device) == torch.float32
         self.grain = PLAIN if plain else COMPILED
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -106,38 +104,17 @@ class Learner:
         return torch.nn.functional.kl_div(now, before, reduction="sum", log_target=True)
 
 
-def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Tensors of any shape as one fp32 row on the CPU."""
-    return torch.cat([t.detach().float().reshape(-1) for t in tensors]).cpu()
-
-
-def unflat(row: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """What `flat` took, in the shapes and on the devices of `like`."""
-    parts = torch.split(row, [t.numel() for t in like])
-    return [p.view(t.shape).to(t.device) for p, t in zip(parts, like, strict=True)]
-
-
-def _adapted(train: Train, base: Base, device: torch.device) -> Any:
+def _adapted(job: Job, device: torch.device) -> Any:
     """The base model with fresh LoRA matrices on its last `lora_layers` blocks."""
     model = AutoModelForCausalLM.from_pretrained(
-        base.folder, dtype=_dtype(device), attn_implementation=ATTENTION, local_files_only=True
+        job.base.folder, dtype=_dtype(device), attn_implementation=ATTENTION, local_files_only=True
     )
-    config = lora(train, model.config.get_text_config().num_hidden_layers)
+    config = adapter.settings(job.train, model.config.get_text_config().num_hidden_layers)
     return get_peft_model(model.to(device), config, autocast_adapter_dtype=False)
 
 
-def lora(train: Train, blocks: int) -> LoraConfig:
-    """The adapter of a model with this many blocks: matrices on its last `lora_layers` ones."""
-    return LoraConfig(
-        r=train.lora_rank,
-        lora_alpha=float(train.lora_alpha),  # 16 and 16.0 are other bytes in the adapter's file
-        target_modules=PROJECTIONS,
-        layers_to_transform=list(range(max(0, blocks - train.lora_layers), blocks)),
-        task_type="CAUSAL_LM",
-    )
-
-
-def _device() -> torch.device:
+def device() -> torch.device:
+    """The fastest place of this machine to compute."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

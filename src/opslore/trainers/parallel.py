@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 
@@ -25,7 +26,6 @@ from opslore import machine
 from opslore.config import Train
 from opslore.errors import OpsloreError, ServerError
 from opslore.models import Base
-from opslore.trainers.learner import Learner, flat, unflat
 from opslore.trainers.packing import Tokens
 
 EACH = 2
@@ -34,6 +34,63 @@ EACH = 2
 WORTH = 1e13
 """Multiplications and additions of a training that is worth starting processes for: under it, their
 start takes longer than they save."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process computes.
+
+    Attributes:
+        train: hyper-parameters.
+        base: the model to adapt.
+        filler: token id that fills rows up.
+        device: where PyTorch computes, by its own name: cpu, cuda:1, mps.
+    """
+
+    train: Train
+    base: Base
+    filler: int
+    device: str
+
+
+class Learner(Protocol):
+    """Who gives the loss of examples and its gradient by every matrix of the adapter.
+
+    Attributes:
+        device: where the sums and the optimiser are.
+        blocks: how many blocks the model has.
+        names: PEFT's names of the adapter's matrices, in the order of `used`.
+        used: their first values, and shapes (A: [rank, in], B: [out, rank]).
+    """
+
+    device: torch.device
+    blocks: int
+    names: list[str]
+    used: list[torch.Tensor]
+
+    def take(self, weights: Sequence[torch.Tensor]) -> None:
+        """Use these values of the adapter's matrices."""
+
+    def loss(self, examples: Sequence[Tokens]) -> float:
+        """Sum of the cross-entropy over the completions' tokens, in nats; nothing is learned."""
+
+    def gradients(self, examples: Sequence[Tokens], tokens: int) -> tuple[float, torch.Tensor]:
+        """The same sum, and the gradient of it and of what was forgotten, divided by `tokens`.
+
+        Returns:
+            The sum in nats, and one flat fp32 row on the CPU, in the order of `used`.
+        """
+
+
+def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Tensors of any shape as one fp32 row on the CPU."""
+    return torch.cat([t.detach().float().reshape(-1) for t in tensors]).cpu()
+
+
+def unflat(row: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """What `flat` took, in the shapes and on the devices of `like`."""
+    parts = torch.split(row, [t.numel() for t in like])
+    return [p.view(t.shape).to(t.device) for p, t in zip(parts, like, strict=True)]
 
 
 def divided(batch: Sequence[Tokens], each: int) -> list[list[Tokens]]:
@@ -70,17 +127,17 @@ def processes(work: float, parts: int, size: int) -> int:
 class Team:
     """This process and its helpers."""
 
-    def __init__(self, helpers: int, train: Train, base: Base, filler: int) -> None:
-        """Start helpers, then load the model here."""
+    def __init__(self, learner: Callable[[], Learner], helpers: Sequence[Job] = ()) -> None:
+        """Start helpers, then make the learner of this process."""
         self._threads = torch.get_num_threads()
         self._helpers: list[_Helper] = []
         try:
             if helpers:
-                threads = max(1, machine.cores() // (1 + helpers))
+                threads = max(1, machine.cores() // (1 + len(helpers)))
                 torch.set_num_threads(threads)
-                for _ in range(helpers):
-                    self._helpers.append(_Helper(threads, (train, base, filler)))
-            self.learner = Learner(train, base, filler)
+                for job in helpers:
+                    self._helpers.append(_Helper(threads, job))
+            self.learner = learner()
         except BaseException:
             self.close()
             raise
@@ -149,7 +206,7 @@ def _computed(learner: Learner, part: Sequence[Tokens], tokens: int) -> tuple[fl
 class _Helper:
     """Another process with the same model."""
 
-    def __init__(self, threads: int, job: tuple[Train, Base, int]) -> None:
+    def __init__(self, threads: int, job: Job) -> None:
         self._pipe, theirs = Pipe()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         # -P: a file of the current folder must not be taken for a module.
@@ -210,8 +267,9 @@ class _Helper:
 
 def _serve(pipe: Connection) -> None:
     """Compute what the other side asks for, until it is gone."""
-    train, base, filler = pipe.recv()
-    learner = Learner(train, base, filler)
+    from opslore.trainers.learner import Learner as TorchLearner
+
+    learner = TorchLearner(pipe.recv())
     while True:
         parts, tokens = pipe.recv()
         row = torch.empty(sum(w.numel() for w in learner.used))
