@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse bench-commands bench-collect bench-train parity clean
+.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse bench-commands bench-collect bench-train bench-tricks parity clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ bench-collect: install ## requests, MB/s and memory of reading up to 50,000 issu
 bench-train: install ## seconds and memory of a training step beside TRL's (last line: JSON)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m tests.bench.train
+
+bench-tricks: install ## what each trick of the trainer gains on this machine (last line: JSON)
+	$(BIN)/python -m tests.bench.tricks
 
 parity: install ## the example's model as trained, in llama.cpp and in a live Ollama (last line: JSON)
 	$(BIN)/python -m tests.bench.parity

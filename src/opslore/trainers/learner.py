@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
-from opslore.trainers import adapter
+from opslore.trainers import adapter, tricks
 from opslore.trainers.packing import ATTENTION, COMPILED, PLAIN, Row, Tokens, pack
 from opslore.trainers.parallel import Job, flat
 
@@ -35,7 +36,10 @@ class Learner:
         self.blocks = self.model.config.get_text_config().num_hidden_layers
         self.filler = job.filler
         plain = self.device.type == "cpu" and _dtype(self.device) == torch.float32
-        self.grain = PLAIN if plain else COMPILED
+        self.grain = PLAIN if plain and tricks.used("rounding") else COMPILED
+        self._read: torch.Tensor | None = None
+        if tricks.used("last"):
+            self._narrow()
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
         self.used = [weight for _, weight in named]
@@ -69,20 +73,40 @@ class Learner:
             weight.grad = None
         return float(loss.detach()), flat(found)
 
+    def _narrow(self) -> None:
+        """Let the last block end with the tokens that are read: behind attention each is alone."""
+        last = self.model.get_base_model().model.layers[-1]
+        for module in (getattr(last.self_attn, "o_proj", None), getattr(last, "mlp", None)):
+            if module is not None:
+                module.forward = partial(self._narrowed, module.forward)
+
+    def _narrowed(self, forward: Callable[[torch.Tensor], torch.Tensor], x: Any) -> torch.Tensor:
+        """[1, T, in] to [1, T, out], zeros at tokens that nobody reads."""
+        if self._read is None:
+            return forward(x)
+        said = forward(x[:, self._read])
+        out = said.new_zeros((1, x.shape[1], said.shape[-1]))
+        return out.index_copy(1, self._read, said)
+
     def _hidden(self, row: Row) -> torch.Tensor:
-        """What the last block says of each token: [T, width]."""
+        """What the last block says of each token that is read: [T, width]."""
+        self._read = row.read.to(self.device)
         said = self.model.get_base_model().model(
             input_ids=row.ids.to(self.device),
             position_ids=row.positions.to(self.device),
             use_cache=False,
             lines=row.lines,
+            sharing=row.sharing,
         )
+        self._read = None
         return cast(torch.Tensor, said.last_hidden_state[0])
 
     def _logits(self, hidden: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """[len(places), words]; the head costs vocabulary x tokens, so others are left out."""
-        head = self.model.get_base_model().lm_head
-        return cast(torch.Tensor, head(hidden[places.to(self.device)]).float())
+        head, places = self.model.get_base_model().lm_head, places.to(self.device)
+        if not tricks.used("head"):
+            return cast(torch.Tensor, head(hidden).float()[places])
+        return cast(torch.Tensor, head(hidden[places]).float())
 
     def _learned(self, row: Row, hidden: torch.Tensor) -> torch.Tensor:
         logits, labels = self._logits(hidden, row.learn), row.labels.to(self.device)
@@ -124,6 +148,7 @@ def _dtype(device: torch.device) -> torch.dtype:
     """bf16 where the hardware multiplies it (the adapter itself stays fp32), else fp32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+    halves = torch.cpu._is_avx512_bf16_supported() and tricks.used("bf16")
+    if device.type == "cpu" and halves:
         return torch.bfloat16
     return torch.float32

@@ -25,7 +25,7 @@ from opslore.config import Train
 from opslore.errors import DataError
 from opslore.models import Base
 from opslore.trainers import adapter, checkpoint, general
-from opslore.trainers.packing import Tokens, stratified, tokenize
+from opslore.trainers.packing import Tokens, sharing, stratified, tokenize
 from opslore.trainers.parallel import EACH, Team, divided
 
 VALIDATIONS = 10
@@ -52,8 +52,9 @@ class Run:
         self.train = train
         self.work = work
         self.tokenizer = AutoTokenizer.from_pretrained(base.folder)
-        self.examples = self._read(dataset / "train.jsonl")
-        self.valid = self._read(dataset / "valid.jsonl")
+        learned = self._read(dataset / "train.jsonl")
+        every = sharing([*learned, *self._read(dataset / "valid.jsonl")])
+        self.examples, self.valid = every[: len(learned)], every[len(learned) :]
         self.general = self._general(base)
         if not self.examples:
             raise DataError(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from transformers import AttentionInterface
 
 from opslore.cards import Example
 from opslore.errors import DataError
+from opslore.trainers import tricks
 
 ATTENTION = "opslore_packed"
 """Name of the attention below in transformers' registry."""
@@ -35,6 +37,8 @@ class Tokens:
     start: int
     kept: bool = False
     """Nothing is learned here: the base model's probabilities of these tokens are to stay."""
+    shared: int = 0
+    """Tokens at its start that every other example with such a start has too."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,22 @@ class Row:
     Attributes:
         ids: [1, T] token ids.
         positions: [1, T] position of each token inside its own example.
-        lines: T as a sum: the tokens of each example, rounded up with filler.
+        lines: T as a sum: what the examples share, then the rest of each, rounded up with filler.
+        sharing: how many lines behind the first continue it; 0 where none does.
         learn: [L] places in the row whose next token is learned, rounded up.
         labels: [L] those next tokens; -100 where there is nothing to learn.
         keep: [K] places whose next token's probabilities are kept.
+        read: the places of both, each once, in order; rounded up with others.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
     lines: list[int]
+    sharing: int
     learn: torch.Tensor
     labels: torch.Tensor
     keep: torch.Tensor
+    read: torch.Tensor
 
 
 def tokenize(tokenizer: Any, example: Example, max_length: int) -> Tokens:
@@ -121,25 +129,40 @@ def stratified(examples: Sequence[Tokens], size: int, rng: random.Random) -> lis
     return [[examples[band[i]] for band in bands] for i in range(count)]
 
 
+def sharing(examples: Sequence[Tokens]) -> list[Tokens]:
+    """The same examples, which know how many tokens at their start all of them have."""
+    columns = zip(*(tokens.ids[: max(0, tokens.start - 1)] for tokens in examples), strict=False)
+    same = takewhile(lambda column: len(set(column)) == 1, columns)
+    common = sum(1 for _ in same) if len(examples) > 1 else 0
+    return [replace(tokens, shared=common) for tokens in examples]
+
+
 def pack(batch: Sequence[Tokens], filler: int, grain: int = COMPILED) -> Row:
     """Lay examples end to end; every length is rounded up so that few shapes occur.
 
     Args:
-        batch: the examples.
+        batch: the examples; those that share a start may stand anywhere among the others.
         filler: token id that fills lines up; it stands behind its example, where causality hides
             it, and is never learned.
         grain: what lengths are rounded up to a multiple of.
     """
-    ids: list[int] = []
-    positions: list[int] = []
+    together = [t for t in batch if t.shared] if tricks.used("prefix") else []
+    common = together[0].shared if len(together) > 1 else 0
+    first = list(together[0].ids[:common]) if common else []
+    others = [t for t in batch if not common or not t.shared]
+    # (example, how many of its tokens stand in the first line)
+    rows = [(t, common) for t in together if common] + [(t, 0) for t in others]
+    ids, positions = list(first), list(range(common))
     learn: list[int] = []
     keep: list[int] = []
     labels: list[int] = []
-    lines = [_up(len(tokens.ids), grain) for tokens in batch]
-    for width, tokens in zip(lines, batch, strict=True):
-        offset, length = len(ids), len(tokens.ids)
-        ids += tokens.ids + [filler] * (width - length)
-        positions += range(width)
+    lines = [_up(len(tokens.ids) - done, grain) for tokens, done in rows]
+    if not tricks.used("packing"):
+        lines = [max(lines)] * len(lines)
+    for width, (tokens, done) in zip(lines, rows, strict=True):
+        offset, length = len(ids) - done, len(tokens.ids)
+        ids += tokens.ids[done:] + [filler] * (width + done - length)
+        positions += range(done, done + width)
         places = range(offset + tokens.start - 1, offset + length - 1)
         if tokens.kept:
             keep += places
@@ -150,11 +173,20 @@ def pack(batch: Sequence[Tokens], filler: int, grain: int = COMPILED) -> Row:
     return Row(
         torch.tensor([ids]),
         torch.tensor([positions]),
-        lines,
+        [common, *lines] if common else lines,
+        len(together) if common else 0,
         torch.tensor(learn + [0] * idle),
         torch.tensor(labels + [-100] * idle),
         torch.tensor(keep, dtype=torch.long),
+        _read(len(ids), {*learn, *keep, *([0] * bool(idle))}, grain),
     )
+
+
+def _read(length: int, places: set[int], grain: int) -> torch.Tensor:
+    """The places and as many others as a round number of them takes, in order."""
+    wanted = min(length, _up(len(places), grain))
+    others = (place for place in range(length) if place not in places)
+    return torch.tensor(sorted(places | set(islice(others, wanted - len(places)))))
 
 
 def _up(length: int, multiple: int) -> int:
@@ -170,6 +202,7 @@ def attention(
     scaling: float | None = None,
     sliding_window: int | None = None,
     lines: Sequence[int] | None = None,
+    sharing: int = 0,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention inside each example of a packed row.
@@ -186,46 +219,51 @@ def attention(
         scaling: factor on the scores, 1/sqrt(d) if None.
         sliding_window: tokens that a query looks back over, itself included; None is all.
         lines: T as a sum, one example each; None takes the whole row as one example.
+        sharing: how many lines behind the first continue it.
 
     Returns:
         [1, T, heads, d], and no weights.
     """
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
-    one = _matmuls if learns else _fused
+    one = _matmuls if learns and tricks.used("attention") else _fused
     widths = list(lines) if lines is not None else [query.shape[2]]
-    parts = (torch.split(x, widths, dim=2) for x in (query, key, value))
-    out = [one(q, k, v, scale, sliding_window) for q, k, v in zip(*parts, strict=True)]
+    queries, keys, values = (torch.split(x, widths, dim=2) for x in (query, key, value))
+    out = []
+    for place, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
+        if 0 < place <= sharing:
+            k, v = torch.cat([keys[0], k], dim=2), torch.cat([values[0], v], dim=2)
+        out.append(one(q, k, v, scale, sliding_window))
     return torch.cat(out, dim=2).transpose(1, 2), None
 
 
 def _fused(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int | None
 ) -> torch.Tensor:
-    windowed = window is not None and window < q.shape[2]
-    mask = _mask(q.shape[2], window, q) if windowed else None
+    plain = q.shape[2] == k.shape[2] and (window is None or window >= k.shape[2])
     return torch.nn.functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=not windowed, scale=scale, enable_gqa=True
-    )
+        q, k, v, attn_mask=None if plain else _mask(q, k, window), is_causal=plain, scale=scale,
+        enable_gqa=True,
+    )  # fmt: skip
 
 
 def _matmuls(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int | None
 ) -> torch.Tensor:
-    heads, width = q.shape[1], q.shape[2]
+    mask, (heads, width, past) = _mask(q, k, window), (*q.shape[1:3], k.shape[2])
     # The query heads of a key head stand below each other: one matmul serves them all.
     q = (q * scale).reshape(1, k.shape[1], -1, q.shape[3])
-    scores = torch.matmul(q, k.transpose(2, 3)).view(1, heads, width, width)
-    weights = torch.softmax(scores + _mask(width, window, q), dim=-1)
-    return torch.matmul(weights.view(1, k.shape[1], -1, width), v).view(1, heads, width, -1)
+    scores = torch.matmul(q, k.transpose(2, 3)).view(1, heads, width, past)
+    weights = torch.softmax(scores + mask, dim=-1)
+    return torch.matmul(weights.view(1, k.shape[1], -1, past), v).view(1, heads, width, -1)
 
 
-def _mask(length: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
-    """[length, length], -inf where a query may not look, else 0."""
-    place = torch.arange(length, device=like.device)
-    behind = place[:, None] - place[None, :]
+def _mask(q: torch.Tensor, k: torch.Tensor, window: int | None) -> torch.Tensor:
+    """[queries, keys], -inf where a query may not look, else 0; the last of both are one token."""
+    place = torch.arange(k.shape[2], device=q.device)
+    behind = place[-q.shape[2] :, None] - place[None, :]
     hidden = behind < 0 if window is None else (behind < 0) | (behind >= window)
-    return torch.zeros_like(hidden, dtype=like.dtype).masked_fill_(hidden, float("-inf"))
+    return torch.zeros_like(hidden, dtype=q.dtype).masked_fill_(hidden, float("-inf"))
 
 
 AttentionInterface.register(ATTENTION, attention)

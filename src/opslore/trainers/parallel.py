@@ -26,6 +26,7 @@ from opslore import machine
 from opslore.config import Train
 from opslore.errors import OpsloreError, ServerError
 from opslore.models import Base
+from opslore.trainers import tricks
 from opslore.trainers.packing import Tokens
 
 EACH = 2
@@ -117,7 +118,7 @@ def processes(work: float, parts: int, size: int) -> int:
     """
     if wanted := os.environ.get("OPSLORE_WORKERS", ""):
         return min(parts, max(1, int(wanted))) if wanted.isdigit() else 1
-    if work < WORTH:
+    if work < WORTH or not tricks.used("processes"):
         return 1
     free = machine.free_memory()
     room = parts if free is None else 1 + free // (2 * size)
