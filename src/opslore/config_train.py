@@ -21,6 +21,9 @@ class Train(Section):
     micro_batch: Annotated[int, Field(ge=0)] = 0
     """Examples computed at once; the gradients of a batch are added up over such parts. Fewer need
     less memory and learn the same; 0 takes two on a CPU and the whole batch on a GPU."""
+    load_in_4bit: bool = False
+    """Base weights in 4 bits while training (QLoRA): a third of the memory, for models that do not
+    fit otherwise. What is shipped is made of the whole weights and the adapter."""
     general: Annotated[int, Field(ge=0, le=64)] = 2
     """Everyday replies of the base model and paragraphs of English, in turn, whose probabilities
     each step keeps; without any the model forgets everything but commands."""

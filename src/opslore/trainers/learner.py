@@ -10,7 +10,7 @@ import torch
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
-from opslore.trainers import adapter, tricks
+from opslore.trainers import adapter, fourbit, tricks
 from opslore.trainers.packing import ATTENTION, COMPILED, PLAIN, Row, Tokens, pack
 from opslore.trainers.parallel import Job, flat
 
@@ -130,11 +130,14 @@ class Learner:
 
 def _adapted(job: Job, device: torch.device) -> Any:
     """The base model with fresh LoRA matrices on its last `lora_layers` blocks."""
+    kind = _dtype(device)
+    how = fourbit.settings(device, kind) if job.train.load_in_4bit else {}
     model = AutoModelForCausalLM.from_pretrained(
-        job.base.folder, dtype=_dtype(device), attn_implementation=ATTENTION, local_files_only=True
+        job.base.folder, dtype=kind, attn_implementation=ATTENTION, local_files_only=True, **how
     )
     config = adapter.settings(job.train, model.config.get_text_config().num_hidden_layers)
-    return get_peft_model(model.to(device), config, autocast_adapter_dtype=False)
+    placed = model if how else model.to(device)
+    return get_peft_model(placed, config, autocast_adapter_dtype=False)
 
 
 def device() -> torch.device:
