@@ -154,7 +154,7 @@ def _bundled(name: str) -> Path:
     target = cache() / "models" / file
     if target.is_file():
         return target
-    with _made(target) as temporary:
+    with made(target) as temporary:
         try:
             importlib.import_module(BUNDLED[name].package).assemble(temporary)
         except (OSError, ValueError, ImportError) as error:
@@ -174,7 +174,7 @@ def _from_gguf(name: str, path: Path, expected: str) -> Base:
     folder = cache() / "models" / f"{found}-{CONVERSION}"
     if not (folder / "config.json").is_file():
         header = ggufheader.read(path)
-        with _made(folder) as temporary:
+        with made(folder) as temporary:
             from opslore import conversion
 
             conversion.to_folder(header, temporary, GEMMA_TEMPLATE)
@@ -183,7 +183,7 @@ def _from_gguf(name: str, path: Path, expected: str) -> Base:
 
 
 @contextmanager
-def _made(target: Path) -> Iterator[Path]:
+def made(target: Path) -> Iterator[Path]:
     """A temporary name that becomes the target in one step; who comes second keeps the first's."""
     target.parent.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import resource
 import sys
 import threading
 import time
@@ -44,7 +43,11 @@ class Job:
 
 
 class Peak(threading.Thread):
-    """Watches the resident memory of this process and its children, in MiB."""
+    """Watches the memory of this process and its children, in MiB.
+
+    Proportional set size: what processes share, as the pages of a library, counts once
+    (`man 5 proc_pid_smaps`).
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -53,17 +56,17 @@ class Peak(threading.Thread):
 
     def run(self) -> None:
         """Look until `stop`."""
-        page = resource.getpagesize() / (1 << 20)
         me = Path("/proc/self").resolve().name
         while not self._end.wait(SAMPLE):
             children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
-            total = 0.0
+            total = 0
             for pid in [me, *children]:
                 try:
-                    total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+                    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
                 except OSError:  # it has ended
                     continue
-            self.most = max(self.most, total)
+                total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            self.most = max(self.most, total / 1024)
 
     def stop(self) -> float:
         """The most that was seen."""

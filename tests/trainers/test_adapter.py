@@ -70,7 +70,7 @@ def plain_gradients(
 
     torch.manual_seed(run.train.seed)
     model = AutoModelForCausalLM.from_pretrained(
-        base.folder, dtype=learner._dtype(run.device), attn_implementation="eager"
+        base.folder, dtype=learner.dtype(run.device), attn_implementation="eager"
     ).float()
     layers = model.config.get_text_config().num_hidden_layers
     config = LoraConfig(

@@ -114,10 +114,10 @@ def test_processes_and_half_precision_can_be_switched_off(monkeypatch: pytest.Mo
     monkeypatch.setattr(parallel.machine, "free_memory", lambda: 40)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     assert parallel.processes(1e14, 4, 1) == 4
-    assert learner._dtype(torch.device("cpu")) == torch.bfloat16
+    assert learner.dtype(torch.device("cpu")) == torch.bfloat16
     monkeypatch.setenv(tricks.VARIABLE, "processes,bf16")
     assert parallel.processes(1e14, 4, 1) == 1
-    assert learner._dtype(torch.device("cpu")) == torch.float32
+    assert learner.dtype(torch.device("cpu")) == torch.float32
 
 
 def test_a_training_without_tricks_learns_the_same(

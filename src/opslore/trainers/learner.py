@@ -35,7 +35,7 @@ class Learner:
         self.model = _adapted(job, self.device)
         self.blocks = self.model.config.get_text_config().num_hidden_layers
         self.filler = job.filler
-        plain = self.device.type == "cpu" and _dtype(self.device) == torch.float32
+        plain = self.device.type == "cpu" and dtype(self.device) == torch.float32
         self.grain = PLAIN if plain and tricks.used("rounding") else COMPILED
         self._read: torch.Tensor | None = None
         if tricks.used("last"):
@@ -130,10 +130,10 @@ class Learner:
 
 def _adapted(job: Job, device: torch.device) -> Any:
     """The base model with fresh LoRA matrices on its last `lora_layers` blocks."""
-    kind = _dtype(device)
+    kind = dtype(device)
     how = fourbit.settings(device, kind) if job.train.load_in_4bit else {}
     model = AutoModelForCausalLM.from_pretrained(
-        job.base.folder, dtype=kind, attn_implementation=ATTENTION, local_files_only=True, **how
+        job.weights, dtype=kind, attn_implementation=ATTENTION, local_files_only=True, **how
     )
     config = adapter.settings(job.train, model.config.get_text_config().num_hidden_layers)
     placed = model if how else model.to(device)
@@ -147,7 +147,7 @@ def device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _dtype(device: torch.device) -> torch.dtype:
+def dtype(device: torch.device) -> torch.dtype:
     """bf16 where the hardware multiplies it (the adapter itself stays fp32), else fp32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32

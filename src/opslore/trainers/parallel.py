@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import torch
@@ -46,12 +47,14 @@ class Job:
         base: the model to adapt.
         filler: token id that fills rows up.
         device: where PyTorch computes, by its own name: cpu, cuda:1, mps.
+        weights: folder that the base's weights are read from.
     """
 
     train: Train
     base: Base
     filler: int
     device: str
+    weights: Path
 
 
 class Learner(Protocol):

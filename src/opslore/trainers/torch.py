@@ -15,9 +15,9 @@ import torch
 
 from opslore.config import Train
 from opslore.models import Base
-from opslore.trainers import loop
+from opslore.trainers import loop, weights
 from opslore.trainers.adapter import merge as merge
-from opslore.trainers.learner import Learner, device
+from opslore.trainers.learner import Learner, device, dtype
 from opslore.trainers.parallel import Job, Team, processes
 
 HELPER = 1 << 30
@@ -49,13 +49,15 @@ def team(train: Train, base: Base, mean: float, filler: int) -> Team:
     here = device()
     parts = math.ceil(train.batch_size / loop.part(train, here))
     if here.type == "cpu":
-        weights = sum(path.stat().st_size for path in base.folder.glob("*.safetensors"))
+        size = sum(path.stat().st_size for path in base.folder.glob("*.safetensors"))
         # Two of each for a parameter and token on the way up, about as many on the way down.
-        work = 4.0 * weights / 2 * mean * train.batch_size * train.iters
-        count = processes(work, parts, HELPER + 4 * weights)
+        work = 4.0 * size / 2 * mean * train.batch_size * train.iters
+        count = processes(work, parts, HELPER + 4 * size)
         places = ["cpu"] * count
     else:
         count = min(parts, torch.cuda.device_count()) if here.type == "cuda" else 1
         places = [f"cuda:{i}" for i in range(count)] if count > 1 else [str(here)]
-    jobs = [Job(train, base, filler, place) for place in places]
+    shared = len(places) > 1 and here.type == "cpu" and not train.load_in_4bit
+    folder = weights.folder(base, dtype(here)) if shared else base.folder
+    jobs = [Job(train, base, filler, place, folder) for place in places]
     return Team(lambda: Learner(jobs[0]), jobs[1:])
