@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -140,13 +141,13 @@ def dataset_of(room: Path) -> Path:
     return steps.store_of(agent).path(steps.prepare(agent, steps.collect(agent)))
 
 
-def measured(job: Job, rounds: int, console: Console) -> dict[str, Measured]:
+def measured(job: Job, arms: Sequence[str], rounds: int, console: Console) -> dict[str, Measured]:
     """Every arm in turn, `rounds` times."""
     base = models.resolve(job.base)
     tokenizer = AutoTokenizer.from_pretrained(base.folder)
     rows = store.read_rows(job.dataset / "valid.jsonl", Example)
     valid = [tokenize(tokenizer, row, job.train.max_length) for row in rows][:VALID]
-    out = {arm: Measured() for arm in ARMS[job.base]}
+    out = {arm: Measured() for arm in ARMS[job.base] if arm in arms}
     for number in range(rounds):
         for arm, told in out.items():
             one = replace(job, work=job.work / f"{arm}-{number}")
@@ -199,6 +200,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="optimiser steps of a training")
     parser.add_argument("--rounds", type=int, default=2, help="trainings of each arm")
     parser.add_argument("--bases", nargs="*", default=list(ARMS), help="base models")
+    every = [OPSLORE, TRL, TRL_FP32]
+    parser.add_argument("--trainers", nargs="*", default=every, choices=every, help="beside ours")
     wanted = parser.parse_args()
     if wanted.steps < 3:
         parser.error("--steps: at least 3; the first and opslore's last are left out")
@@ -212,20 +215,26 @@ def main() -> None:
         dataset = dataset_of(room)
         for base in wanted.bases:
             job, least = begun(base, dataset, room, train)
-            found[base] = measured(job, wanted.rounds, console)
+            found[base] = measured(job, [OPSLORE, *wanted.trainers], wanted.rounds, console)
             peaks[base] = least / found[base][OPSLORE].step
     console.print(table(found))
+    print(json.dumps(ratios(found, peaks)))
+
+
+def ratios(found: dict[str, dict[str, Measured]], peaks: dict[str, float]) -> dict[str, float]:
+    """How many times a step of the others takes; opslore's share of the peak and of the memory."""
     line: dict[str, float] = {}
+    names = [(SMOLLM, TRL, "vs_trl_default"), (SMOLLM, TRL_FP32, "vs_trl_fp32")]
+    for base, arm, name in [*names, (GEMMA, TRL, "gemma_vs_trl_default")]:
+        if arm in found.get(base, {}):
+            line[name] = round(found[base][arm].step / found[base][OPSLORE].step, 2)
     if SMOLLM in found:
-        mine, default = found[SMOLLM][OPSLORE], found[SMOLLM][TRL]
-        line["vs_trl_default"] = round(default.step / mine.step, 2)
-        line["vs_trl_fp32"] = round(found[SMOLLM][TRL_FP32].step / mine.step, 2)
-    if GEMMA in found:
-        line["gemma_vs_trl_default"] = round(found[GEMMA][TRL].step / found[GEMMA][OPSLORE].step, 2)
-    if SMOLLM in found:
+        arms = found[SMOLLM]
         line["peak_share"] = round(peaks[SMOLLM], 3)
-        line["rss_ratio"] = round(max(mine.peak_mb) / max(default.peak_mb), 3)
-    print(json.dumps(line))
+        least = min((max(arms[a].peak_mb) for a in arms if a != OPSLORE), default=None)
+        if least is not None:
+            line["rss_ratio"] = round(max(arms[OPSLORE].peak_mb) / least, 3)
+    return line
 
 
 if __name__ == "__main__":
