@@ -19,8 +19,8 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     """Examples per optimiser step."""
     micro_batch: Annotated[int, Field(ge=0)] = 0
-    """Examples computed at once; the gradients of a batch are added up over such parts. Fewer need
-    less memory and learn the same; 0 takes two on a CPU and the whole batch on a GPU."""
+    """Examples computed at once; the gradients of a batch are added up over such parts. Fewer take
+    less memory and learn the same; 0: two on a CPU, an equal share of the batch on each GPU."""
     load_in_4bit: bool = False
     """Base weights in 4 bits while training (QLoRA): a third of the memory, for models that do not
     fit otherwise. What is shipped is made of the whole weights and the adapter."""

@@ -175,3 +175,32 @@ def test_processes_are_limited_by_parts_cores_and_memory(monkeypatch: pytest.Mon
     assert parallel.processes(1e14, 4, 1) == 2
     monkeypatch.setenv("OPSLORE_WORKERS", "3")
     assert parallel.processes(0, 4, 100) == 3
+
+
+def test_each_card_takes_a_part_of_the_batch(
+    tiny_llama: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def places(cards: int, device: str = "cuda", **changed: int) -> list[str]:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+        train = SMALL.model_copy(update={"batch_size": 4, **changed})
+        return backend.places(train, tiny_llama, 100, torch.device(device))
+
+    assert places(1) == ["cuda:0"]
+    assert places(2) == ["cuda:0", "cuda:1"]
+    assert places(3) == ["cuda:0", "cuda:1"]  # of two examples each
+    assert places(8) == ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]
+    assert places(8, micro_batch=2) == ["cuda:0", "cuda:1"]
+    assert places(1, micro_batch=1) == ["cuda:0"]
+    assert places(0, "mps") == ["mps"]
+
+
+def test_a_batch_in_smaller_parts_learns_the_same(
+    tiny_llama: Base, dataset: Path, tmp_path: Path
+) -> None:
+    found = []
+    for size in (1, 4):
+        train = SMALL.model_copy(update={"iters": 6, "batch_size": 4, "micro_batch": size})
+        backend.fit(train, tiny_llama, dataset, tmp_path / str(size))
+        found.append(load_file(tmp_path / str(size) / "adapter" / "adapter_model.safetensors"))
+    for name, weight in found[0].items():
+        assert torch.allclose(weight, found[1][name], rtol=1e-3, atol=1e-4), name

@@ -47,17 +47,21 @@ def team(train: Train, base: Base, mean: float, filler: int) -> Team:
         filler: token id that fills rows up.
     """
     here = device()
+    found = places(train, base, mean, here)
+    shared = len(found) > 1 and here.type == "cpu" and not train.load_in_4bit
+    folder = weights.folder(base, dtype(here)) if shared else base.folder
+    jobs = [Job(train, base, filler, place, folder) for place in found]
+    return Team(lambda: Learner(jobs[0]), jobs[1:])
+
+
+def places(train: Train, base: Base, mean: float, here: torch.device) -> list[str]:
+    """Where each process computes, by PyTorch's names: cpu, cuda:1, mps."""
     parts = math.ceil(train.batch_size / loop.part(train, here))
     if here.type == "cpu":
         size = sum(path.stat().st_size for path in base.folder.glob("*.safetensors"))
         # Two of each for a parameter and token on the way up, about as many on the way down.
         work = 4.0 * size / 2 * mean * train.batch_size * train.iters
-        count = processes(work, parts, HELPER + 4 * size)
-        places = ["cpu"] * count
-    else:
-        count = min(parts, torch.cuda.device_count()) if here.type == "cuda" else 1
-        places = [f"cuda:{i}" for i in range(count)] if count > 1 else [str(here)]
-    shared = len(places) > 1 and here.type == "cpu" and not train.load_in_4bit
-    folder = weights.folder(base, dtype(here)) if shared else base.folder
-    jobs = [Job(train, base, filler, place, folder) for place in places]
-    return Team(lambda: Learner(jobs[0]), jobs[1:])
+        return ["cpu"] * processes(work, parts, HELPER + 4 * size)
+    if here.type == "cuda":
+        return [f"cuda:{card}" for card in range(min(parts, torch.cuda.device_count()))]
+    return [here.type]
