@@ -62,6 +62,7 @@ class TestStart:
             "report",
             "why",
             "refresh",
+            "tune",
             "correct",
             "review",
             "lint",
