@@ -9,8 +9,8 @@ from markupsafe import Markup
 from opslore import report_charts as charts
 from opslore.tuning_found import Found, Row
 
-LEFT, NUMBERS, STEP = 250, 190, 22
-"""Room for names and for numbers, and the height of a row, in SVG units."""
+WIDTH, LEFT, NUMBERS, STEP = 1040, 380, 190, 22
+"""The chart, its room for names and for numbers, and the height of a row, in SVG units."""
 
 
 def page(found: Found) -> str:
@@ -38,14 +38,14 @@ def chart(rows: list[Row], what: str) -> Markup:
     # One hopeless trial must not squeeze the others: the scale is that of the differences.
     most = max(abs(gap.value) for _, gap in drawn) * 1.5 or 1.0
     height = STEP * len(drawn) + 44
-    right = charts.WIDTH - NUMBERS
+    right = WIDTH - NUMBERS
 
     def x(value: float) -> float:
         share = (max(-most, min(most, value)) + most) / (2 * most)
         return LEFT + (right - LEFT) * share
 
     title = f"Nats per token more than the configured settings, {what}"
-    parts = [charts.opened(charts.WIDTH, height, title)]
+    parts = [charts.opened(WIDTH, height, title)]
     for value in (-most, -most / 2, 0.0, most / 2, most):
         parts.append(charts.line(x(value), 4, x(value), height - 36, "grid"))
         parts.append(charts.text(x(value), height - 22, f"{value:.2g}", "middle"))
