@@ -33,7 +33,7 @@ class Train(Section):
     """Transformer blocks that get an adapter, counted from the last."""
     lora_rank: Annotated[int, Field(ge=1, le=512)] = 8
     """Rank r of the update BA; parameters grow linearly with it (Hu et al. 2021, section 4)."""
-    lora_alpha: Annotated[float, Field(gt=0)] = 16
+    lora_alpha: Annotated[float, Field(gt=0)] = 16.0
     """Scale of the update is alpha / r (Hu et al. 2021, section 4.1)."""
     max_length: Annotated[int, Field(ge=64)] = 2048
     """Longest example in tokens; a longer one is an error, never cut."""

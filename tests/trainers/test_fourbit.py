@@ -30,7 +30,7 @@ def bytes_of(learner: Learner) -> int:
 def test_the_base_is_small_and_learns_all_the_same(
     tiny_llama: Base, dataset: Path, tmp_path: Path
 ) -> None:
-    jobs = (parallel.Job(t, tiny_llama, 2, "cpu", tiny_llama.folder) for t in (TINY, QUANTIZED))
+    jobs = (parallel.Job(t, tiny_llama, 2, "cpu") for t in (TINY, QUANTIZED))
     whole, small = (Learner(job) for job in jobs)
     assert bytes_of(small) < bytes_of(whole) / 4
     assert all(w.dtype == torch.float32 for w in small.used)

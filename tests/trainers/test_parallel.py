@@ -142,7 +142,7 @@ def test_a_helper_that_cannot_load_the_model_says_why(
 ) -> None:
     monkeypatch.setenv("OPSLORE_WORKERS", "2")
     gone = tmp_path / "gone"
-    job = parallel.Job(SMALL, tiny_llama, 2, "cpu", tiny_llama.folder)
+    job = parallel.Job(SMALL, tiny_llama, 2, "cpu")
     team = parallel.Team(lambda: Learner(job))
     team._helpers.append(parallel._Helper(1, replace(job, weights=gone)))
     part = [Tokens([5, 6, 7, 8], 2)]

@@ -133,7 +133,11 @@ def _adapted(job: Job, device: torch.device) -> Any:
     kind = dtype(device)
     how = fourbit.settings(device, kind) if job.train.load_in_4bit else {}
     model = AutoModelForCausalLM.from_pretrained(
-        job.weights, dtype=kind, attn_implementation=ATTENTION, local_files_only=True, **how
+        job.weights or job.base.folder,
+        dtype=kind,
+        attn_implementation=ATTENTION,
+        local_files_only=True,
+        **how,
     )
     config = adapter.settings(job.train, model.config.get_text_config().num_hidden_layers)
     placed = model if how else model.to(device)

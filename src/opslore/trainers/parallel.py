@@ -47,14 +47,14 @@ class Job:
         base: the model to adapt.
         filler: token id that fills rows up.
         device: where PyTorch computes, by its own name: cpu, cuda:1, mps.
-        weights: folder that the base's weights are read from.
+        weights: folder that the base's weights are read from; None is its own.
     """
 
     train: Train
     base: Base
     filler: int
     device: str
-    weights: Path
+    weights: Path | None = None
 
 
 class Learner(Protocol):

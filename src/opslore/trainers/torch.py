@@ -49,7 +49,7 @@ def team(train: Train, base: Base, mean: float, filler: int) -> Team:
     here = device()
     found = places(train, base, mean, here)
     shared = len(found) > 1 and here.type == "cpu" and not train.load_in_4bit
-    folder = weights.folder(base, dtype(here)) if shared else base.folder
+    folder = weights.folder(base, dtype(here)) if shared else None
     jobs = [Job(train, base, filler, place, folder) for place in found]
     return Team(lambda: Learner(jobs[0]), jobs[1:])
 
