@@ -13,7 +13,8 @@ class Train(Section):
     """LoRA fine-tuning."""
 
     backend: str = "torch"
-    """`torch`, or a dotted path to a module of your own."""
+    """`torch` (any machine), `mlx` (Apple's GPU; right but slow on a Linux CPU), `unsloth` (one
+    NVIDIA card, the base in 4 bit), or a dotted path to a module of your own."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     """Peak learning rate of AdamW; cosine to a tenth after a short warm-up."""
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4

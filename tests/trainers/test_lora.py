@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from opslore import store, trainers
 from opslore.cards import Example, Message, Span
 from opslore.config import Train
-from opslore.errors import ConfigError, DataError
+from opslore.errors import DataError
 from opslore.models import Base
 from opslore.trainers import packing
 from opslore.trainers import torch as backend
@@ -131,13 +129,11 @@ class TestPacking:
 
 
 class TestFit:
-    @pytest.mark.parametrize("family", ["tiny_llama", "tiny_gemma"])
-    def test_loss_falls_and_the_merged_model_is_the_adapted_one(
-        self, family: str, request: pytest.FixtureRequest, dataset: Path, tmp_path: Path
+    def test_a_gemma_learns_and_the_merged_model_is_the_adapted_one(
+        self, tiny_gemma: Base, dataset: Path, tmp_path: Path
     ) -> None:
-        base: Base = request.getfixturevalue(family)
         work = tmp_path / "work"
-        fitted = backend.fit(SMALL, base, dataset, work)
+        fitted = backend.fit(SMALL, tiny_gemma, dataset, work)
         rows = [json.loads(line) for line in (work / "loss.jsonl").open()]
         assert [row["step"] for row in rows] == list(range(1, 25))
         assert sum(r["loss"] for r in rows[-5:]) < 0.8 * sum(r["loss"] for r in rows[:5])
@@ -146,7 +142,7 @@ class TestFit:
         assert kinds <= {".json", ".safetensors", ".md"}
         from peft import PeftModel
 
-        plain = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
+        plain = AutoModelForCausalLM.from_pretrained(tiny_gemma.folder, dtype=torch.float32)
         adapted = PeftModel.from_pretrained(plain, str(work / "adapter"))
         merged = AutoModelForCausalLM.from_pretrained(work / "merged", dtype=torch.float32)
         ids = torch.tensor([[5, 9, 14, 200, 31]])
@@ -155,46 +151,6 @@ class TestFit:
         assert torch.allclose(expected, got, atol=0.02 * float(expected.abs().max()))
         assert expected[0, -1].argmax() == got[0, -1].argmax()
 
-    def test_a_killed_run_ends_with_the_same_adapter(
-        self, tiny_llama: Base, dataset: Path, tmp_path: Path
-    ) -> None:
-        script = (
-            "import os, sys, torch; torch.set_num_threads(1)\n"
-            "from pathlib import Path\n"
-            "from opslore.config import Train\n"
-            "from opslore.models import Base\n"
-            "from opslore.trainers import torch as backend\n"
-            "base = Base('tiny', Path(sys.argv[1]), None, '', '')\n"
-            "train = Train.model_validate_json(sys.argv[4])\n"
-            "stop = int(sys.argv[5])\n"
-            "backend.fit(train, base, Path(sys.argv[2]), Path(sys.argv[3]),\n"
-            "    lambda step, steps, loss: os._exit(137) if step == stop else None)\n"
-        )
-
-        def fit(work: Path, stop: int) -> int:
-            arguments = [tiny_llama.folder, dataset, work, SMALL.model_dump_json(), stop]
-            done = subprocess.run(
-                [sys.executable, "-c", script, *map(str, arguments)], check=False, timeout=300
-            )
-            return done.returncode
-
-        assert fit(tmp_path / "whole", -1) == 0
-        assert fit(tmp_path / "killed", 19) == 137
-        assert fit(tmp_path / "killed", -1) == 0
-        weights = "adapter/adapter_model.safetensors"
-        whole, killed = (store.sha256(tmp_path / n / weights) for n in ("whole", "killed"))
-        assert whole == killed
-        rows = (tmp_path / "killed" / "loss.jsonl").read_text().splitlines()
-        assert len(rows) == 24
-
-    def test_a_loss_that_is_no_number_is_an_error_and_keeps_the_checkpoint(
-        self, tiny_llama: Base, dataset: Path, tmp_path: Path
-    ) -> None:
-        wild = SMALL.model_copy(update={"learning_rate": 1.0, "lora_alpha": 1e30, "save_every": 1})
-        with pytest.raises(DataError, match=r"the (loss|gradient) is (nan|inf)") as caught:
-            backend.fit(wild, tiny_llama, dataset, tmp_path / "work")
-        assert "lower train.learning_rate" in caught.value.hint
-
     def test_no_training_example_is_an_error(self, tiny_llama: Base, tmp_path: Path) -> None:
         store.write_rows(tmp_path / "train.jsonl", [])
         with pytest.raises(DataError, match="no training example"):
@@ -202,9 +158,5 @@ class TestFit:
 
 
 class TestLoad:
-    def test_an_unknown_trainer_lists_the_known(self) -> None:
-        with pytest.raises(ConfigError, match="no trainer 'pytroch'; there are torch"):
-            trainers.load("pytroch")
-
     def test_a_dotted_path_is_the_plugin_door(self) -> None:
         assert trainers.load("opslore.trainers.torch") is backend

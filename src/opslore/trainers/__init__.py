@@ -14,7 +14,7 @@ from opslore.config import Train
 from opslore.errors import ConfigError, MissingExtra
 from opslore.models import Base
 
-BUILT_IN = ["torch"]
+BUILT_IN = ["torch", "mlx", "unsloth"]
 
 Progress = Callable[[int, int, float], None]
 """Called after each step with (step, steps, loss)."""
@@ -36,7 +36,7 @@ def load(name: str) -> Trainer:
     """Find the trainer module a config names.
 
     Raises:
-        ConfigError: no such trainer.
+        ConfigError: no such trainer, or it cannot run on this machine.
         MissingExtra: the trainer needs a package that is not installed.
     """
     path = f"opslore.trainers.{name}" if "." not in name else name
@@ -51,8 +51,9 @@ def load(name: str) -> Trainer:
     except ModuleNotFoundError as error:
         if error.name is not None and (path == error.name or path.startswith(f"{error.name}.")):
             raise unknown from error
+        package = f"'opslore[{name}]'" if name in BUILT_IN else error.name
         raise MissingExtra(
-            f"trainer {name!r} needs {error.name!r}", hint=f"pip install {error.name}"
+            f"trainer {name!r} needs {error.name!r}", hint=f"pip install {package}"
         ) from error
     if not (hasattr(found, "fit") and hasattr(found, "merge")):
         raise unknown

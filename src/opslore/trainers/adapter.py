@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from opslore import modelfolder
 from opslore.config import Train
@@ -31,6 +31,16 @@ def settings(train: Train, blocks: int) -> LoraConfig:
         layers_to_transform=list(range(max(0, blocks - train.lora_layers), blocks)),
         task_type="CAUSAL_LM",
     )
+
+
+def matrices(train: Train, base: Base) -> tuple[int, dict[str, tuple[int, ...]]]:
+    """How many blocks a model has, and PEFT's names and shapes of its adapter's matrices."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base.folder))
+        blocks = model.config.get_text_config().num_hidden_layers
+        adapted = get_peft_model(model, settings(train, blocks))
+    named = adapted.named_parameters()
+    return blocks, {name: tuple(w.shape) for name, w in named if w.requires_grad}
 
 
 def save(

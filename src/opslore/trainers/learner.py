@@ -32,7 +32,7 @@ class Learner:
             job: what is trained, and where it is computed.
         """
         self.device = torch.device(job.device)
-        self.model = _adapted(job, self.device)
+        self.model = self._adapted(job)
         self.blocks = self.model.config.get_text_config().num_hidden_layers
         self.filler = job.filler
         plain = self.device.type == "cpu" and dtype(self.device) == torch.float32
@@ -72,6 +72,21 @@ class Learner:
         for weight in self.used:
             weight.grad = None
         return float(loss.detach()), flat(found)
+
+    def _adapted(self, job: Job) -> Any:
+        """The base model with fresh LoRA matrices on its last `lora_layers` blocks."""
+        kind = dtype(self.device)
+        how = fourbit.settings(self.device, kind) if job.train.load_in_4bit else {}
+        model = AutoModelForCausalLM.from_pretrained(
+            job.weights or job.base.folder,
+            dtype=kind,
+            attn_implementation=ATTENTION,
+            local_files_only=True,
+            **how,
+        )
+        config = adapter.settings(job.train, model.config.get_text_config().num_hidden_layers)
+        placed = model if how else model.to(self.device)
+        return get_peft_model(placed, config, autocast_adapter_dtype=False)
 
     def _narrow(self) -> None:
         """Let the last block end with the tokens that are read: behind attention each is alone."""
@@ -126,22 +141,6 @@ class Learner:
             before = self._logits(self._hidden(alone), alone.keep).log_softmax(-1)
         now = self._logits(hidden, row.keep).log_softmax(-1)
         return torch.nn.functional.kl_div(now, before, reduction="sum", log_target=True)
-
-
-def _adapted(job: Job, device: torch.device) -> Any:
-    """The base model with fresh LoRA matrices on its last `lora_layers` blocks."""
-    kind = dtype(device)
-    how = fourbit.settings(device, kind) if job.train.load_in_4bit else {}
-    model = AutoModelForCausalLM.from_pretrained(
-        job.weights or job.base.folder,
-        dtype=kind,
-        attn_implementation=ATTENTION,
-        local_files_only=True,
-        **how,
-    )
-    config = adapter.settings(job.train, model.config.get_text_config().num_hidden_layers)
-    placed = model if how else model.to(device)
-    return get_peft_model(placed, config, autocast_adapter_dtype=False)
 
 
 def device() -> torch.device:
