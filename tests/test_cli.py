@@ -18,8 +18,13 @@ import pytest
 from flow_world import Flow, call, environment, flow, there  # noqa: F401 - fixtures
 
 import opslore
-from opslore import checklist, cli, config, console, machine, steps, store
+from opslore import checklist_training, cli, config, console, machine, steps, store
 from opslore.cards import Bundle, Dataset, Evaluation, Release
+from opslore.config_sources import RunbookSource
+from opslore.sources import runbook
+
+ROOT = Path(__file__).parents[1]
+NONE = RunbookSource(path="none.md")
 
 HEAVY = ("torch", "transformers", "mlflow", "scipy", "numpy", "xllamacpp", "matplotlib", "pydantic")
 
@@ -465,7 +470,7 @@ class TestBeside:
         found = {check["name"]: check for check in json.loads(out)}
         assert list(found) == [
             "agent file", "source RUNBOOK.md", "alerts", "base model", "packages", "embedder",
-            "disk at runs", "memory", "MLflow sqlite:///runs/mlflow.db tiny@champion",
+            "disk at runs", "training", "MLflow sqlite:///runs/mlflow.db tiny@champion",
             f"store {there}/runs/tiny/current", "stopped runs",
         ]  # fmt: skip
         assert found["source RUNBOOK.md"]["found"] == "16 alerts"
@@ -503,10 +508,57 @@ class TestBeside:
         assert out.startswith("fail  agent file: ")
         assert f"      -> write one with: opslore init {tmp_path}/none.yaml" in out
 
-    def test_memory_that_does_not_suffice_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for free, state in ((64 << 30, "ok"), (2 << 30, "warn"), (1 << 28, "fail")):
+    def test_time_and_memory_of_the_training_are_told(
+        self, there: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found = {c["name"]: c for c in json.loads(say(capsys, "doctor", "tiny.yaml", "--json")[1])}
+        told = found["training"]
+        assert re.match(r"about \d+ s to \d+ (s|min) for \d+ steps.* GiB of memory", told["found"])
+        assert "lengths of the prepared dataset" in told["found"]
+        numbers = told["numbers"]
+        assert 0 < numbers["seconds_least"] < numbers["seconds_most"]
+        assert (1 << 29) < numbers["memory"] < (4 << 30)
+        assert numbers["lengths"] == "dataset"
+        assert numbers["tokens_mean"] <= numbers["tokens_longest"]
+        assert [saving["key"] for saving in numbers["savings"]]
+        assert all(check["numbers"] is None for name, check in found.items() if name != "training")
+
+    def test_memory_that_does_not_suffice_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        agent = config.Agent(
+            name="a", base_model="smollm2-135m-instruct",
+            collect=[RunbookSource(path=str(ROOT / "agents" / "RUNBOOK.md"))],
+        )  # fmt: skip
+        alerts = runbook.collect(agent.collect[0], tmp_path).documents
+        found = {}
+        for free in (64 << 30, 1 << 30, 1 << 28):
             monkeypatch.setattr(machine, "free_memory", lambda free=free: free)
-            assert checklist._memory(135_000_000).state == state
+            found[free] = checklist_training.check(agent, None, alerts)
+        assert [check.state for check in found.values()] == ["ok", "warn", "fail"]
+        rich, poor, _ = found.values()
+        assert "lengths guessed from the runbook" in rich.found
+        assert rich.mend == ""
+        assert poor.numbers is not None
+        best = poor.numbers["savings"][0]
+        assert poor.mend.startswith(f"lower {best['key']}")
+        assert best["saved"] > 1 << 27
+
+    def test_without_alerts_every_example_is_the_longest(self) -> None:
+        agent = config.Agent(
+            name="a", base_model="smollm2-135m-instruct", collect=[RunbookSource(path="none")]
+        )
+        check = checklist_training.check(agent, None, [])
+        assert check.numbers is not None
+        assert check.numbers["tokens_longest"] == agent.train.max_length
+        assert "as if every example had train.max_length tokens" in check.found
+
+    def test_of_a_model_that_is_not_here_nothing_is_said(self) -> None:
+        agent = config.Agent(
+            name="a", base_model="org/none", revision="0" * 40, collect=[RunbookSource(path="none")]
+        )
+        check = checklist_training.check(agent, None, [])
+        assert (check.state, check.numbers) == ("warn", None)
 
     def test_status_follows_the_settings(
         self, there: Path, capsys: pytest.CaptureFixture[str]

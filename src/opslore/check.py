@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from opslore.cards import Record
 from opslore.errors import OpsloreError
@@ -16,6 +16,8 @@ class Check(Record):
     found: str
     mend: str = ""
     """The command or edit that mends it."""
+    numbers: dict[str, Any] | None = None
+    """What was estimated, for programs."""
 
 
 def failed(name: str, error: OpsloreError) -> Check:

@@ -8,12 +8,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
-from typing import Literal
 
 from opslore import (
     checklist_sources,
+    checklist_training,
     ggufheader,
-    machine,
     minilm,
     models,
     reach,
@@ -22,7 +21,7 @@ from opslore import (
     trainers,
 )
 from opslore.bundle import gguf
-from opslore.cards import ESCALATE
+from opslore.cards import ESCALATE, Document
 from opslore.check import Check, failed
 from opslore.config import Agent
 from opslore.config_sources import RunbookSource
@@ -40,11 +39,6 @@ the same GGUF (2 x 2, 1.1 or 0.6; q4_k_m makes an f16 first)."""
 DISK_BASE = 200 << 20
 """Bytes for the adapter, its checkpoints, the dataset and the registry."""
 
-MEMORY_PER_PARAMETER = 10
-"""Bytes of memory per parameter: fp32 weights (4), the merged copy (4), its fp16 form (2)."""
-MEMORY_BASE = 3 * GIB // 2
-"""Bytes for the interpreter, torch and the activations of a batch."""
-
 PACKAGES = {
     "peft": "train",
     "torch": "train",
@@ -60,7 +54,8 @@ PACKAGES = {
 def checks(agent: Agent) -> Iterator[Check]:
     """Every check that needs a readable agent file, one after another."""
     yield Check(name="agent file", state="ok", found=agent.name)
-    yield from _sources(agent)
+    alerts: list[Document] = []
+    yield from _sources(agent, alerts)
     size: int | None = None
     for check, parameters in _base(agent):
         size = parameters
@@ -70,10 +65,10 @@ def checks(agent: Agent) -> Iterator[Check]:
         home = steps.store_of(agent)
     except OpsloreError as error:
         yield failed(f"store {agent.store}", error)
-        yield _memory(size)
+        yield checklist_training.check(agent, None, alerts)
         return
     yield _disk(agent, home.root, size)
-    yield _memory(size)
+    yield checklist_training.check(agent, home, alerts)
     yield from reach.checks(agent, home)
     yield from _leftovers(home)
 
@@ -83,8 +78,8 @@ def unreadable(error: ConfigError) -> Check:
     return Check(name="agent file", state="fail", found=error.message, mend=error.hint)
 
 
-def _sources(agent: Agent) -> Iterator[Check]:
-    documents = []
+def _sources(agent: Agent, documents: list[Document]) -> Iterator[Check]:
+    """Every source; what its runbooks hold is added to `documents`."""
     for source in agent.collect:
         if not isinstance(source, RunbookSource):
             yield from checklist_sources.checks(source)
@@ -200,21 +195,6 @@ def _disk(agent: Agent, store: Path, size: int | None) -> Check:
         state="ok" if free > needed else "fail",
         found=_amounts(free, needed, size),
         mend="" if free > needed else "make room, or set another store:",
-    )
-
-
-def _memory(size: int | None) -> Check:
-    free = machine.free_memory()
-    needed = MEMORY_BASE + (size or 0) * MEMORY_PER_PARAMETER
-    if free is None:
-        return Check(name="memory", state="warn", found="unknown on this system")
-    weights = 4 * (size or 0)
-    state: Literal["ok", "warn", "fail"] = "ok" if free > needed else "warn"
-    return Check(
-        name="memory",
-        state="fail" if free < weights else state,
-        found=_amounts(free, needed, size),
-        mend="" if free > needed else "end other programs, or lower train.batch_size",
     )
 
 

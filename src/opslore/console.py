@@ -187,10 +187,11 @@ def progress() -> Iterator[None]:
     from opslore.progress import listening
 
     if sys.stderr.isatty():
-        with _bars() as listener, listening(listener):
+        # rich writes what goes to stderr meanwhile above the bar.
+        with _bars() as listener, listening(listener, tell):
             yield
     else:
-        with listening(Lines(tell)):
+        with listening(Lines(tell), tell):
             yield
 
 

@@ -129,11 +129,11 @@ def to_folder(header: Header, folder: Path, gemma_template: str) -> None:
     from safetensors.numpy import save_file
 
     arch = architecture(header)
-    config = _config(header, arch)
+    settings = config(header)
     folder.mkdir(parents=True)
     save_file(_tensors(header, arch), folder / "model.safetensors", metadata={"format": "pt"})
     _tokenizer(header, folder, gemma_template if arch == "gemma3" else "")
-    config.save_pretrained(folder)
+    settings.save_pretrained(folder)
 
 
 def dequantised(header: Header, tensor: Tensor) -> Any:
@@ -170,8 +170,15 @@ def _tensors(header: Header, arch: str) -> dict[str, Any]:
     return found
 
 
-def _config(header: Header, arch: str) -> Any:
+def config(header: Header) -> Any:
+    """What a GGUF's header says of the model, as transformers' configuration.
+
+    Raises:
+        DataError: another architecture, or a key that is missing or not known here.
+    """
     import transformers
+
+    arch = architecture(header)
 
     def key(name: str, default: Any = None) -> Any:
         value = header.get(f"{arch}.{name}", default)

@@ -62,6 +62,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads(processes: int) -> int:
+    """Threads of each of so many processes that work side by side."""
+    return max(1, cores() // processes)
+
+
 def free_memory() -> int | None:
     """Bytes this process may still take, the container's limit included; None when unknown."""
     found = [amount for amount in (_system(), _container()) if amount is not None]

@@ -43,10 +43,8 @@ def download(repo: str, commit: str) -> Path:
     Raises:
         SourceError: the hub cannot be reached or refuses.
     """
-    with contextlib.suppress(OSError):
-        here = _snapshot(repo, commit, local=True)
-        if _complete(here):
-            return here
+    if (found := here(repo, commit)) is not None:
+        return found
     try:
         return _snapshot(repo, commit, local=False)
     except (OSError, ValueError) as error:
@@ -57,6 +55,24 @@ def download(repo: str, commit: str) -> Path:
             " licence; without a network use a bundled model or a folder",
             retryable=True,
         ) from error
+
+
+def here(repo: str, commit: str) -> Path | None:
+    """The folder of a hub model that is on this disk and complete."""
+    with contextlib.suppress(OSError):
+        found = _snapshot(repo, commit, local=True)
+        if _complete(found):
+            return found
+    return None
+
+
+def configuration(folder: Path) -> dict[str, object]:
+    """What a folder's config.json says.
+
+    Raises:
+        MissingInput: there is none.
+    """
+    return _json(folder / "config.json")
 
 
 def _snapshot(repo: str, commit: str, local: bool) -> Path:

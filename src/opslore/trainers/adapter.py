@@ -6,7 +6,7 @@ Every trainer leaves the same folder, so that merging has one road whoever train
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -41,6 +41,17 @@ def matrices(train: Train, base: Base) -> tuple[int, dict[str, tuple[int, ...]]]
         adapted = get_peft_model(model, settings(train, blocks))
     named = adapted.named_parameters()
     return blocks, {name: tuple(w.shape) for name, w in named if w.requires_grad}
+
+
+def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Tensors of any shape as one fp32 row on the CPU."""
+    return torch.cat([t.detach().float().reshape(-1) for t in tensors]).cpu()
+
+
+def unflat(row: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """What `flat` took, in the shapes and on the devices of `like`."""
+    parts = torch.split(row, [t.numel() for t in like])
+    return [p.view(t.shape).to(t.device) for p, t in zip(parts, like, strict=True)]
 
 
 def save(

@@ -11,8 +11,9 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 from opslore.trainers import adapter, fourbit, tricks
+from opslore.trainers.adapter import flat
 from opslore.trainers.packing import ATTENTION, COMPILED, PLAIN, Row, Tokens, pack
-from opslore.trainers.parallel import Job, flat
+from opslore.trainers.parallel import Job
 
 
 class Learner:

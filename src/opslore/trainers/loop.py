@@ -24,7 +24,7 @@ from opslore.cards import Example
 from opslore.config import Train
 from opslore.errors import DataError
 from opslore.models import Base
-from opslore.trainers import adapter, checkpoint, general
+from opslore.trainers import adapter, checkpoint, general, shortage
 from opslore.trainers.packing import Tokens, sharing, stratified, tokenize
 from opslore.trainers.parallel import EACH, Team, divided
 
@@ -145,26 +145,35 @@ def fit(
 
     Raises:
         DataError: no examples, an example too long, or a loss that is not a number.
+        ConfigError: the settings need more memory than there is.
     """
-    run = Run(train, base, dataset, work, assemble)
-    with run.team:
-        _train(run, progress)
-    return _finish(run, base)
+    examples: list[Tokens] = []
+    with shortage.explained(train, base, work, examples):
+        run = Run(train, base, dataset, work, assemble)
+        examples += run.examples
+        with run.team:
+            _train(run, progress)
+        return _finish(run, base)
+
+
+def every(train: Train, valid: int) -> int:
+    """Steps between two validations."""
+    least = math.ceil(LISTEN * valid / train.batch_size)
+    return max(1, train.iters // VALIDATIONS, least)
 
 
 def _train(run: Run, progress: Any) -> None:
     """Every step from the last checkpoint on."""
     train = run.train
     checkpoint.load(run)
-    least = math.ceil(LISTEN * len(run.valid) / train.batch_size)
-    every = max(1, train.iters // VALIDATIONS, least)
+    looks = every(train, len(run.valid))
     for batch in run.batches():
         if _stopped(run):
             break
         began = time.monotonic()
         loss = _step(run, batch)
         run.step += 1
-        measure = run.valid and (run.step % every == 0 or run.step == train.iters)
+        measure = run.valid and (run.step % looks == 0 or run.step == train.iters)
         if measure:
             run.valid_loss = _validate(run)
         run.seconds += time.monotonic() - began

@@ -27,9 +27,10 @@ from opslore.config import Train
 from opslore.errors import ConfigError
 from opslore.models import Base
 from opslore.trainers import adapter, loop
+from opslore.trainers.adapter import flat
 from opslore.trainers.adapter import merge as merge
 from opslore.trainers.packing import Tokens
-from opslore.trainers.parallel import Team, flat
+from opslore.trainers.parallel import Team
 
 MATRICES = {"lora_A.default.weight": "lora_a", "lora_B.default.weight": "lora_b"}
 """PEFT's names of the two matrices, and mlx-lm's, which holds each the other way round."""

@@ -27,7 +27,8 @@ from opslore import machine
 from opslore.config import Train
 from opslore.errors import OpsloreError, ServerError
 from opslore.models import Base
-from opslore.trainers import tricks
+from opslore.trainers import shortage, tricks
+from opslore.trainers.adapter import flat, unflat
 from opslore.trainers.packing import Tokens
 
 EACH = 2
@@ -86,17 +87,6 @@ class Learner(Protocol):
         """
 
 
-def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Tensors of any shape as one fp32 row on the CPU."""
-    return torch.cat([t.detach().float().reshape(-1) for t in tensors]).cpu()
-
-
-def unflat(row: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """What `flat` took, in the shapes and on the devices of `like`."""
-    parts = torch.split(row, [t.numel() for t in like])
-    return [p.view(t.shape).to(t.device) for p, t in zip(parts, like, strict=True)]
-
-
 def divided(batch: Sequence[Tokens], each: int) -> list[list[Tokens]]:
     """A batch in parts of nearly equal length, `each` examples at most.
 
@@ -137,10 +127,10 @@ class Team:
         self._helpers: list[_Helper] = []
         try:
             if helpers:
-                threads = max(1, machine.cores() // (1 + len(helpers)))
-                torch.set_num_threads(threads)
+                each = machine.threads(1 + len(helpers))
+                torch.set_num_threads(each)
                 for job in helpers:
-                    self._helpers.append(_Helper(threads, job))
+                    self._helpers.append(_Helper(each, job))
             self.learner = learner()
         except BaseException:
             self.close()
@@ -244,7 +234,7 @@ class _Helper:
         except (EOFError, OSError) as error:
             raise self._death() from error
 
-    def _death(self) -> OpsloreError:
+    def _death(self) -> OpsloreError | MemoryError:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=10)
         code = self._process.poll()
@@ -254,6 +244,8 @@ class _Helper:
             self._said.seek(0)
             lines = self._said.read().decode(errors="replace").strip().splitlines()
             why = lines[-1] if lines else f"exit code {code}"
+            if short := next((line for line in reversed(lines) if shortage.told(line)), ""):
+                return MemoryError(f"a helping process ended: {short}")
         return ServerError(
             f"train: a helping process ended: {why}",
             hint="run the same command again, it goes on from the last checkpoint;"

@@ -15,7 +15,8 @@ import torch
 
 from opslore.config import Train
 from opslore.models import Base
-from opslore.trainers import loop, weights
+from opslore.progress import heard, note
+from opslore.trainers import loop, shortage, weights
 from opslore.trainers.adapter import merge as merge
 from opslore.trainers.learner import Learner, device, dtype
 from opslore.trainers.parallel import Job, Team, processes
@@ -32,8 +33,13 @@ def fit(
     Leaves `adapter/` (PEFT folder, safetensors), `loss.jsonl` and `merged/` in `work`; takes,
     returns and raises what `loop.fit` does.
     """
+    if heard():
+        from opslore.trainers import forecast  # it asks `workers`
+
+        note(f"train: {forecast.of_dataset(train, base, dataset).told()}")
     found = loop.fit(train, base, dataset, work, progress, partial(team, train, base))
-    merge(base, work / "adapter", work / "merged")
+    with shortage.explained(train, base, work, []):
+        merge(base, work / "adapter", work / "merged")
     return found
 
 
@@ -56,12 +62,25 @@ def team(train: Train, base: Base, mean: float, filler: int) -> Team:
 
 def places(train: Train, base: Base, mean: float, here: torch.device) -> list[str]:
     """Where each process computes, by PyTorch's names: cpu, cuda:1, mps."""
+    size = sum(path.stat().st_size for path in base.folder.glob("*.safetensors")) // 2
+    count = workers(train, here, size, mean)
+    if here.type == "cuda":
+        return [f"cuda:{card}" for card in range(count)]
+    return [here.type] * count
+
+
+def workers(train: Train, here: torch.device, weights: int, mean: float) -> int:
+    """How many processes a training is worth.
+
+    Args:
+        train: hyper-parameters.
+        here: where it is computed.
+        weights: parameters of the base model.
+        mean: tokens of an example.
+    """
     parts = math.ceil(train.batch_size / loop.part(train, here))
     if here.type == "cpu":
-        size = sum(path.stat().st_size for path in base.folder.glob("*.safetensors"))
         # Two of each for a parameter and token on the way up, about as many on the way down.
-        work = 4.0 * size / 2 * mean * train.batch_size * train.iters
-        return ["cpu"] * processes(work, parts, HELPER + 4 * size)
-    if here.type == "cuda":
-        return [f"cuda:{card}" for card in range(min(parts, torch.cuda.device_count()))]
-    return [here.type]
+        work = 4.0 * weights * mean * train.batch_size * train.iters
+        return processes(work, parts, HELPER + 8 * weights)
+    return max(1, min(parts, torch.cuda.device_count())) if here.type == "cuda" else 1
