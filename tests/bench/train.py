@@ -34,6 +34,7 @@ from opslore.trainers.estimate import Shape, work
 from opslore.trainers.learner import Learner
 from opslore.trainers.loop import Run
 from opslore.trainers.packing import Tokens, tokenize
+from opslore.trainers.parallel import divided
 from opslore.trainers.torch import team
 from tests.bench.train_arm import OPSLORE, TRL, TRL_FP32, Job
 
@@ -139,6 +140,16 @@ def measured(job: Job, arms: Sequence[str], rounds: int, console: Console) -> di
     return out
 
 
+def distinct(run: Run, batch: list[Tokens]) -> list[Tokens]:
+    """A batch without the starts that examples of a part share with the first one of it."""
+    out = []
+    for part in divided(batch, run.each):
+        for place, tokens in enumerate(part):
+            done = tokens.shared if place else 0
+            out.append(replace(tokens, ids=tokens.ids[done:], start=tokens.start - done))
+    return out
+
+
 def begun(base: str, dataset: Path, room: Path, train: Train) -> tuple[Job, float]:
     """What every arm trains, and the useful work of a step as a share of a second at peak."""
     made = room / base
@@ -150,7 +161,7 @@ def begun(base: str, dataset: Path, room: Path, train: Train) -> tuple[Job, floa
     with run.team:
         batches = list(run.batches())
         shape = Shape.of(modelfolder.configuration(found.folder))
-        useful = [work(shape, train, batch).total for batch in batches]
+        useful = [work(shape, train, distinct(run, batch)).total for batch in batches]
         kind = next(p.dtype for p in learner.model.parameters() if not p.requires_grad)
     job.tokens.write_text(json.dumps([(t.ids, t.start) for batch in batches for t in batch]))
     return job, statistics.median(useful) / peak(kind)

@@ -98,7 +98,7 @@ def test_a_step_without_memory_says_what_to_lower_and_keeps_the_checkpoint(
     assert "the checkpoint of step 2 is kept" in said
     # Half of the examples at once need half of the memory; the lengths as much or more.
     assert re.search(r"lower .*train\.micro_batch to 4 \(saves about 0\.\d GiB\)", hint)
-    assert "goes on from the checkpoint" in hint
+    assert "the same command goes on, with other settings it starts anew" in hint
     assert list((work / "scratch").glob("checkpoint-000002/state.safetensors"))
     done = fit(tiny_llama, long_examples, work, 1, 4, 0, "main")
     assert done.returncode == 7, done.stderr

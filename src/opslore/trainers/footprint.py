@@ -35,6 +35,9 @@ TOKEN = 36
 STORED = 2
 """Bytes of a weight in the base model's file, which stays mapped while the model is there."""
 
+QUANTIZED = 0.52
+"""Bytes of a weight in NF4, its scales included (Dettmers et al. 2023, section 3: 4.127 bits)."""
+
 PARTS = 6
 """Copies, of 4 bytes, of the adapter beside its gradients: the sums, AdamW's two moments, and the
 rows in which processes exchange them."""
@@ -52,7 +55,7 @@ class Place:
         kind: cpu, cuda or mps.
         width: bytes of a weight, and of a number that is computed with it.
         grain: what lengths are rounded up to a multiple of.
-        processes: how many there are, each with the base model.
+        processes: how many there are; on a CPU they share the base model's weights.
         mapped: whether the base model's file stays mapped while the model is there: one that was
             written from a GGUF does, as its norms are used as they lie in the file.
     """
@@ -131,7 +134,10 @@ def memory(shape: Shape, train: Train, lengths: Lengths, place: Place) -> Memory
     count, weights, several = shape.adapter(train), shape.parameters, place.processes
     program = PROGRAM if place.host else 0
     file = STORED * weights if place.host else 0
-    base = place.width * weights + (file if place.mapped else 0)
+    base = weighs(shape, train, place)
+    # One file of the type that is multiplied, whose pages all processes have (weights.py).
+    shared = several > 1 and place.kind == "cpu" and not train.load_in_4bit
+    copies = 1 if shared else several
     activations = round(SLACK * place.width * floats[worst])
     logits = 4 * rows[worst]
     adapter = count * (2 * place.width + 4)
@@ -143,14 +149,22 @@ def memory(shape: Shape, train: Train, lengths: Lengths, place: Place) -> Memory
     merging = left + (4 + STORED) * weights + 2 * shape.words * shape.width
     return Memory(
         program=several * program,
-        base=several * base,
+        base=copies * (base + (file if place.mapped and not shared else 0)),
         adapter=several * adapter + sums,
         activations=several * activations,
         logits=several * logits,
         dataset=dataset,
-        loading=several * (program + file + place.width * weights),
+        loading=several * program + copies * (file + base),
         merging=program + merging if place.host else 0,
     )
+
+
+def weighs(shape: Shape, train: Train, place: Place) -> int:
+    """Bytes of the base model's weights."""
+    if not train.load_in_4bit:
+        return place.width * shape.parameters
+    blocks = shape.blocks * shape.block
+    return place.width * (shape.parameters - blocks) + round(QUANTIZED * blocks)
 
 
 def _parts(train: Train, lengths: Lengths, place: Place) -> list[list[Tokens]]:

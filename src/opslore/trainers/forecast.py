@@ -22,7 +22,7 @@ from opslore.errors import DataError
 from opslore.models import Base
 from opslore.trainers import loop, packing
 from opslore.trainers.estimate import Lengths, Shape, looking, work
-from opslore.trainers.footprint import GIB, Place, Saving, advice, memory, savings
+from opslore.trainers.footprint import GIB, Place, Saving, advice, memory, savings, weighs
 from opslore.trainers.learner import device, dtype
 from opslore.trainers.lengths import counted as lengths_of
 from opslore.trainers.torch import workers
@@ -148,7 +148,7 @@ def forecast(
         processes=where.processes,
         device=where.kind,
         memory=memory(shape, train, lengths, where).total,
-        base_bytes=where.width * shape.parameters,
+        base_bytes=weighs(shape, train, where),
         free=free(where),
         tokens_mean=round(lengths.mean, 1),
         tokens_longest=lengths.longest,

@@ -76,7 +76,7 @@ def _mended(train: Train, base: Base, examples: Sequence[Tokens]) -> str:
     from opslore.trainers import footprint, forecast
     from opslore.trainers.estimate import Lengths, Shape
 
-    again = "; with more memory the same command goes on from the checkpoint"
+    again = "; with more memory the same command goes on, with other settings it starts anew"
     if not examples:
         return f"end other programs, or choose a smaller base_model{again}"
     shape = Shape.of(modelfolder.configuration(base.folder))
