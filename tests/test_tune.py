@@ -33,13 +33,14 @@ train: {backend: tuneplug.narrow, learning_rate: 1e-4, iters: 16,
 
 NARROW = """\
 from functools import partial
-from opslore.errors import DataError
+from opslore.errors import ConfigError, DataError
 from opslore.trainers import loop
 from opslore.trainers.torch import merge, team
 
 def fit(train, base, dataset, work, progress=None):
     if (train.lora_rank, train.batch_size, train.lora_layers) != (8, 2, 1):
-        raise DataError("step 1: the loss is nan")
+        failed = ConfigError if train.lora_rank != 8 else DataError
+        raise failed("memory ran out" if train.lora_rank != 8 else "step 1: the loss is nan")
     def step(done, total, loss):
         with open("steps.log", "a") as log:
             log.write(f"{work.name} {done} {total}\\n")
@@ -174,7 +175,9 @@ def test_luck_changes_nothing_and_a_candidate_that_fails_is_told(
     assert (here / "tiny.yaml").read_text() == agent
     failed = [row for row in found["trials"] if row["failure"]]
     assert {row["name"] for row in failed} >= {"lora_rank 16", "batch_size 1"}
-    assert all(row["loss"] is None and "nan" in row["failure"] for row in failed)
+    assert all(row["loss"] is None for row in failed)
+    told = {row["settings"]["lora_rank"] != 8: row["failure"] for row in failed}
+    assert told == {True: "memory ran out", False: "step 1: the loss is nan"}
 
 
 def test_killed_and_called_again_it_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from opslore import models, progress, steps, store, trainers
 from opslore.cards import Adapter, Dataset, Example
 from opslore.config import Agent, Train
-from opslore.errors import DataError, IntegrityError
+from opslore.errors import ConfigError, DataError, IntegrityError
 from opslore.record import Record
 from opslore.tuning import Done
 from opslore.tuning_space import CONFIGURED, Trial
@@ -106,11 +106,14 @@ class Trials:
 
         Raises:
             DataError: the configured settings themselves cannot be trained.
+            ConfigError: memory is too short for them.
         """
         work = self._at(settings)
         work.mkdir(parents=True, exist_ok=True)
         # PyTorch is imported once, not for each trial: before the clock runs.
-        trainer, memory = trainers.load(settings.backend), _short_of_memory()
+        trainer = trainers.load(settings.backend)
+        from opslore.trainers import measured
+
         clock = _Clock(work / "spent.json")
 
         def step(count: int, total: int, loss: float) -> None:
@@ -120,15 +123,12 @@ class Trials:
         failed: dict[str, Any] = {"steps": 0, "seconds": 0.0}
         try:
             fitted, failure = self._fitted(trainer, settings, base, work, step), ""
-        except DataError as error:
+        except (DataError, ConfigError) as error:  # it diverges, or memory is too short for it
             if trial.point == CONFIGURED.point:
                 raise
             fitted, failure = failed, error.message
-        except memory as error:
-            if trial.point == CONFIGURED.point:
-                raise
-            fitted, failure = failed, f"out of memory: {str(error).splitlines()[0]}"
-        losses = [] if failure else self._measured(settings, base, work, trial)
+        found = [] if failure else measured.losses(settings, base, work / "adapter", self.valid)
+        losses = self._told(found, trial.named(settings))
         tokens = sum(row.tokens for row in losses)
         store.write_rows(work / "losses.jsonl", losses)
         for name in ("merged", *(() if trial.whole else ("scratch",))):
@@ -176,14 +176,11 @@ class Trials:
         shutil.copytree(self.home.path(card) / "adapter", work / "adapter", dirs_exist_ok=True)
         return {"steps": card.steps, "seconds": card.seconds}
 
-    def _measured(self, settings: Train, base: models.Base, work: Path, trial: Trial) -> list[Loss]:
-        from opslore.trainers import measured
-
+    def _told(self, found: Iterable[tuple[float, int]], name: str) -> list[Loss]:
         rows: list[Loss] = []
-        found = measured.losses(settings, base, work / "adapter", self.valid)
-        for example, (nats, tokens) in zip(self.valid, found, strict=True):
+        for example, (nats, tokens) in zip(self.valid, found, strict=False):
             rows.append(Loss(example=example.id, group=example.group, nats=nats, tokens=tokens))
-            progress.report("validation", len(rows), len(self.valid), trial.named(settings))
+            progress.report("validation", len(rows), len(self.valid), name)
         return rows
 
 
@@ -202,11 +199,3 @@ class _Clock:
         if time.monotonic() - self.noted >= OFTEN:
             self.noted = time.monotonic()
             store.write(self.path, json.dumps({"seconds": round(self.seconds(), 3)}))
-
-
-def _short_of_memory() -> type[Exception]:
-    import torch
-
-    from opslore.trainers import measured  # noqa: F401
-
-    return torch.OutOfMemoryError

@@ -91,11 +91,12 @@ def opslore(job: Job) -> list[float]:
 
 def trl(job: Job, **settings: Any) -> list[float]:
     """Seconds of every step of SFTTrainer; what is not named here is its default."""
+    import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from opslore.trainers import adapter
+    from opslore.trainers import adapter, loop
 
     base, train = models.resolve(job.base), job.train
     rows = [
@@ -124,9 +125,6 @@ def trl(job: Job, **settings: Any) -> list[float]:
             per_device_train_batch_size=train.batch_size,
             max_steps=train.iters,
             learning_rate=train.learning_rate,
-            lr_scheduler_type="cosine_with_min_lr",
-            lr_scheduler_kwargs={"min_lr_rate": 0.1},
-            warmup_steps=max(1, round(train.warmup * train.iters)),
             train_sampling_strategy="sequential",
             max_length=train.max_length,
             use_cpu=True,
@@ -136,6 +134,10 @@ def trl(job: Job, **settings: Any) -> list[float]:
             **settings,
         ),
         callbacks=[Clock()],
+    )
+    # Transformers' own warm-up begins at zero, so that the first step would learn nothing.
+    trainer.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+        trainer.create_optimizer(), lambda step: loop.rate(train, step) / train.learning_rate
     )
     trainer.train()
     trainer.save_model(str(job.work / "adapter"))

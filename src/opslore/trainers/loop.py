@@ -182,7 +182,7 @@ def _train(run: Run, progress: Any) -> None:
                 "step": run.step,
                 "loss": loss,
                 "valid_loss": run.valid_loss if measure else None,
-                "lr": _rate(train, run.step - 1),
+                "lr": rate(train, run.step - 1),
                 "seconds": round(run.seconds, 3),
             }
         )
@@ -195,7 +195,7 @@ def _train(run: Run, progress: Any) -> None:
 def _step(run: Run, batch: list[Tokens]) -> float:
     """One optimiser update; returns the loss in nats per completion token."""
     for group in run.optimiser.param_groups:
-        group["lr"] = _rate(run.train, run.step)
+        group["lr"] = rate(run.train, run.step)
     loss, gradients = run.team.gradients(divided(batch, run.each), run.master)
     if not math.isfinite(loss):
         raise DataError(
@@ -226,7 +226,7 @@ def _validate(run: Run) -> float:
     return found
 
 
-def _rate(train: Train, step: int) -> float:
+def rate(train: Train, step: int) -> float:
     """Linear warm-up, then a cosine from the peak to a tenth of it."""
     warmup = max(1, round(train.warmup * train.iters))
     if step < warmup:
