@@ -267,6 +267,7 @@ class TestFlow:
     def test_stderr_holds_progress_and_the_reasons_and_no_chatter(self, flow: Flow) -> None:
         known = re.compile(
             r"(collect|prepare|train|export|evaluate|publish) \d+(/\d+)? .*"
+            r"|train: about .+ to .+ for \d+ steps?( in \d+ processes)?, about [\d.]+ GiB of memory"
             r"|error: \d of the gates failed|FAIL G\d .*|hint: `opslore report tiny.yaml` .*"
         )
         assert [line for line in flow.err.splitlines() if not known.fullmatch(line)] == []

@@ -88,7 +88,7 @@ class Forecast(Record):
         least, most = duration(self.seconds_least), duration(self.seconds_most)
         many = f" in {self.processes} processes" if self.processes > 1 else ""
         return (
-            f"about {least} to {most} for {self.steps} steps{many}, "
+            f"about {least} to {most} for {self.steps} step{'s'[: self.steps > 1]}{many}, "
             f"about {self.memory / GIB:.1f} GiB of memory"
         )
 
