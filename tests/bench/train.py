@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--bases", nargs="*", default=list(ARMS), help="base models")
     every = [OPSLORE, TRL, TRL_FP32]
     parser.add_argument("--trainers", nargs="*", default=every, choices=every, help="beside ours")
+    parser.add_argument("--dataset", type=Path, help="a prepared dataset; else the example's")
     wanted = parser.parse_args()
     if wanted.steps < 3:
         parser.error("--steps: at least 3; the first and opslore's last are left out")
@@ -201,7 +202,7 @@ def main() -> None:
     found, peaks = {}, {}
     with tempfile.TemporaryDirectory(prefix="opslore-bench-") as folder:
         room = Path(folder)
-        dataset = dataset_of(room)
+        dataset = wanted.dataset or dataset_of(room)
         for base in wanted.bases:
             job, least = begun(base, dataset, room, train)
             found[base] = measured(job, [OPSLORE, *wanted.trainers], wanted.rounds, console)

@@ -125,6 +125,8 @@ def trl(job: Job, **settings: Any) -> list[float]:
             per_device_train_batch_size=train.batch_size,
             max_steps=train.iters,
             learning_rate=train.learning_rate,
+            # Tokens without their texts are learned as a whole unless it is told otherwise.
+            completion_only_loss=True,
             train_sampling_strategy="sequential",
             max_length=train.max_length,
             use_cpu=True,

@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="steps of a measurement")
     parser.add_argument("--base", default="smollm2-135m-instruct", help="base model")
     parser.add_argument("--tricks", nargs="*", default=list(tricks.TRICKS), help="which")
+    parser.add_argument("--dataset", type=Path, help="a prepared dataset; else the example's")
     wanted = parser.parse_args()
     machine.quiet()
     machine.tune()
@@ -89,7 +90,8 @@ def main() -> None:
     out = Table("without", "what there is then", "times as long", "pairs")
     line = {}
     with tempfile.TemporaryDirectory(prefix="opslore-bench-") as folder:
-        dataset, base = dataset_of(Path(folder)), models.resolve(wanted.base)
+        dataset = wanted.dataset or dataset_of(Path(folder))
+        base = models.resolve(wanted.base)
         for name in names:
             os.environ["OPSLORE_WORKERS"] = "" if name == "processes" else "1"
             pairs = gain(name, wanted.steps, wanted.rounds, train, base, dataset)
