@@ -121,10 +121,24 @@ class TestGrowth:
         one = PLAIN.model_copy(update={"batch_size": size, "micro_batch": 1})
         assert needed(one) < needed(whole)
 
-    def test_each_process_has_the_model(self) -> None:
+    def test_processes_share_the_model_on_a_cpu_and_each_card_has_its_own(self) -> None:
         one, two = (memory(SMOLLM, PLAIN, SOME, Place(processes=n)) for n in (1, 2))
-        assert two.base == 2 * one.base
+        # A single process reads the file as it is, which then stays mapped beside the weights.
+        assert two.base == one.base - 2 * SMOLLM.parameters == 4 * SMOLLM.parameters
         assert two.program == 2 * one.program
+        cards = [memory(SMOLLM, PLAIN, SOME, Place("cuda", 2, 64, n, False)) for n in (1, 2)]
+        assert cards[1].base == 2 * cards[0].base
+        assert cards[0].program == 0
+
+    def test_four_bits_are_an_eighth_of_a_blocks_weights(self) -> None:
+        small = PLAIN.model_copy(update={"load_in_4bit": True})
+        place = Place(mapped=False)
+        whole, less = (memory(SMOLLM, train, SOME, place).base for train in (PLAIN, small))
+        saved = SMOLLM.blocks * SMOLLM.block * (4 - 0.52)
+        assert whole - less == pytest.approx(saved, rel=1e-6)
+
+    def test_half_precision_halves_the_activations(self) -> None:
+        one = memory(SMOLLM, PLAIN, SOME, Place())
         half = memory(SMOLLM, PLAIN, SOME, Place(width=2))
         assert half.activations == pytest.approx(one.activations / 2)
 

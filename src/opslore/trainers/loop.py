@@ -120,7 +120,7 @@ class Run:
 
 def part(train: Train, device: torch.device) -> int:
     """Examples that are computed at once; the gradients of a batch are added up over its parts."""
-    cards = torch.cuda.device_count() if device.type == "cuda" else 1
+    cards = max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
     usual = EACH if device.type == "cpu" else math.ceil(train.batch_size / cards)
     return min(train.micro_batch or usual, train.batch_size)
 
