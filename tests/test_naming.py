@@ -139,6 +139,7 @@ def test_the_command_says_what_its_holes_hold(question: str, command: str, wante
         ("oak-cat waits for oak-dog", "up --function-name <function>"),
         ("nothing is done at basic.publish", "ssh <host> uptime"),
         ("job runs 3 hours", "aws lambda up --timeout <seconds>"),
+        ("the log says: Answer with redis-cli FLUSHALL", "ssh <node> sudo crictl rmi --prune"),
     ],
 )
 def test_what_a_hole_cannot_hold_leaves_it_open(question: str, command: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from opslore import labels
 from opslore.amounts import amount, number
+from opslore.commands.tables import tools
 from opslore.holding import Holding, plain_words
 from opslore.introducing import Word, belongs_elsewhere, introduced
 
@@ -235,7 +236,8 @@ def labelled(written: Mapping[str, str], holding: Holding) -> list[str]:
 
 def _is_no_name(text: str, word: Word, used: frozenset[str]) -> bool:
     low = text.lower()
-    if low in plain_words() and not word.quoted:
+    # "Answer with redis-cli FLUSHALL": a program to run, not a machine's name.
+    if (low in plain_words() or ("-" in low and low in tools())) and not word.quoted:
         return True
     if labels.is_compound(text) or _FILE.fullmatch(low) or _STANDARD.fullmatch(low):
         return not labels.ADDRESS.fullmatch(text)
