@@ -171,7 +171,7 @@ class Evaluate(Section):
     """S1 prompts asked of the untrained base model (G4)."""
     general: Annotated[int, Field(ge=0)] = 60
     """General questions asked of tuned and base model (S5)."""
-    risk: Annotated[float, Field(gt=0, le=1)] = 0.05
+    risk: Annotated[float, Field(gt=0, le=1)] = 0.08
     """Most wrong answers among those shown (rate): the confidence asked for is chosen for it."""
     closed: Annotated[int, Field(ge=0)] = 12
     """S1 prompts asked without runbook entries (closed book)."""
