@@ -128,6 +128,7 @@ class World:
                 dead = self.dead in str(found.spec.template.spec.containers[0].env)
                 if dead or (found.status and found.status.observed_generation == generation):
                     continue
+                self._pods(apps, found)
                 conditions = [
                     {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
                     {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
@@ -136,6 +137,21 @@ class World:
                 status = {"observedGeneration": generation, "conditions": conditions}
                 body = {"status": {**status, **dict.fromkeys(counts, 1)}}
                 apps.patch_namespaced_deployment_status("todea", self.namespace, body)
+
+    def _pods(self, apps: Any, deployment: Any) -> None:
+        """The ReplicaSet of this template, ready; the one before stays."""
+        name = f"todea-{deployment.metadata.generation}"
+        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "todea"}
+        owner |= {"uid": deployment.metadata.uid, "controller": True}
+        raw = self.api.sanitize_for_serialization(deployment.spec)
+        body = {
+            "metadata": {"name": name, "labels": {"app": "todea"}, "ownerReferences": [owner]},
+            "spec": {"replicas": 1, "selector": raw["selector"], "template": raw["template"]},
+        }
+        apps.create_namespaced_replica_set(self.namespace, body)
+        counts = ("replicas", "readyReplicas", "availableReplicas", "observedGeneration")
+        ready = dict.fromkeys(counts, 1)
+        apps.patch_namespaced_replica_set_status(name, self.namespace, {"status": ready})
 
 
 @pytest.fixture

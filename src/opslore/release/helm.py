@@ -106,7 +106,7 @@ class Helm:
         before = self.deployed().revision
         try:
             with _file(values) as path:
-                self._upgrade(path, "--wait", "--timeout", f"{self.section.timeout}s")
+                self._upgrade(path, *self._until_ready())
         except BaseException as error:
             try:
                 if not self._still(before):
@@ -123,7 +123,7 @@ class Helm:
             ServerError: what Helm said.
         """
         if not self._still(revision):
-            wait = ["--wait", "--timeout", f"{self.section.timeout}s"]
+            wait = self._until_ready()
             self._run("rollback", self.section.release, str(revision), *wait, slow=True)
 
     def _still(self, revision: int) -> bool:
@@ -132,7 +132,18 @@ class Helm:
 
     def _upgrade(self, path: str, *how: str) -> None:
         what = [self.section.release, self.section.chart, "-f", path]
-        self._run("upgrade", *what, *how, slow="--wait" in how)
+        self._run("upgrade", *what, *how, slow="--timeout" in how)
+
+    def _until_ready(self) -> list[str]:
+        # Helm 4 waits with watches that may begin with a copy of the cluster from before the
+        # upgrade, whose pods were ready. What Helm 3 does, and 4 calls legacy, asks for each
+        # object as it is now.
+        major = int(self.version().removeprefix("v").partition(".")[0])
+        return [
+            "--wait=legacy" if major >= 4 else "--wait",
+            "--timeout",
+            f"{self.section.timeout}s",
+        ]
 
     def _refuse_lost(self, deployed: Deployed, values: str, file: str) -> None:
         """An upgrade takes the file alone: what was once given by --set would be gone."""
