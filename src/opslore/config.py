@@ -145,7 +145,7 @@ class Thresholds(Section):
     family_alerts: Annotated[int, Field(ge=0)] = 2
     """G5: most alerts of one phrasing family that the champion answers and this model does not."""
     forgetting: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """G6: how far S5 may lie below the base model's (rate)."""
+    """G6: how far S5 may lie below the base model's (rate), beyond what is chance."""
     perplexity: Annotated[float, Field(ge=0)] = 0.10
     """G6: how much the perplexity of general text may grow over the base model's (share)."""
     min_test: Annotated[int, Field(ge=1)] = 30
@@ -169,7 +169,7 @@ class Evaluate(Section):
     """Prompts asked of both the trained weights and the GGUF (G7)."""
     base: Annotated[int, Field(ge=0)] = 12
     """S1 prompts asked of the untrained base model (G4)."""
-    general: Annotated[int, Field(ge=0)] = 60
+    general: Annotated[int, Field(ge=0)] = 250
     """General questions asked of tuned and base model (S5)."""
     risk: Annotated[float, Field(gt=0, le=1)] = 0.08
     """Most wrong answers among those shown (rate): the confidence asked for is chosen for it."""

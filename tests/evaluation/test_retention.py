@@ -9,7 +9,7 @@ import pytest
 
 from opslore import models
 from opslore.cards import Message
-from opslore.config import Agent, Thresholds
+from opslore.config import Agent, Evaluate, Thresholds
 from opslore.errors import DataError
 from opslore.evaluation import gate_forgetting, retention, run
 from opslore.evaluation.evidence import Evidence, ask
@@ -18,11 +18,18 @@ from opslore.evaluation.retention import Model, Question, Retention
 from opslore.trainers import general
 
 
-def test_there_are_sixty_questions_of_every_kind_and_none_is_trained() -> None:
+def test_there_are_enough_questions_of_every_kind_and_none_is_trained() -> None:
     every = retention.questions(1000)
-    assert len(every) == len({q.id for q in every}) == len({q.text for q in every}) >= 60
+    assert len(every) == len({q.id for q in every}) == len({q.text for q in every}) >= 250
     assert not {q.text for q in every} & set(general.prompts())
-    assert len(retention.questions(60)) == 60
+    assert len(retention.questions(Evaluate().general)) == Evaluate().general
+    assert Evaluate().general >= gate_forgetting.ENOUGH
+
+
+def test_no_question_holds_its_own_answer() -> None:
+    """A reply that only repeats the question is not right."""
+    told = [q for q in retention.questions(1000) if not q.wrong]
+    assert not {q.id for q in told if retention.right(q, q.text)}
 
 
 def test_the_text_is_long_enough() -> None:
@@ -113,6 +120,28 @@ def test_g6_asks_for_two_points_and_a_tenth(
     tuned: int, base: int, perplexity: float, passes: bool
 ) -> None:
     gate = ask("G6", "forgetting", gate_forgetting.forgetting, evidence(tuned, base, perplexity))
+    assert gate.passed is passes, gate.measured
+
+
+@pytest.mark.parametrize(
+    ("asked", "lost", "won", "passes"),
+    [
+        (250, 15, 14, True),  # as measured once: both ways, no drop
+        (250, 20, 11, True),  # -3.6 points, by chance in 0.075 of cases
+        (250, 22, 9, False),  # -5.2 points, by chance in 0.015
+        (250, 6, 0, False),  # -2.4 points and nothing won: no chance
+        (250, 5, 0, True),  # two points
+        (200, 20, 15, True),
+        (199, 20, 15, False),  # too few questions to call a drop chance
+        (60, 5, 3, False),
+    ],
+)
+def test_g6_tells_a_drop_from_chance(asked: int, lost: int, won: int, passes: bool) -> None:
+    base = [1.0] * lost + [0.0] * won + [1.0] * (asked - lost - won)
+    tuned = [0.0] * lost + [1.0] * won + [1.0] * (asked - lost - won)
+    found = Retention(tuned, base, [f"s5-{i}" for i in range(asked)], 20.0, 20.0)
+    asks = Evidence([], {}, {}, Thresholds(), resamples=200, retention=found)
+    gate = ask("G6", "forgetting", gate_forgetting.forgetting, asks)
     assert gate.passed is passes, gate.measured
 
 
