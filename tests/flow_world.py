@@ -58,6 +58,7 @@ train: {iters: 2, lora_layers: 1, batch_size: 2}
 export: {quantization: f16, num_ctx: 2048}
 evaluate:
   max_tokens: 12
+  general: 20
   parity: 2
   base: 2
   closed: 2

@@ -22,7 +22,7 @@ FEWER = {
     "iters: 24": "iters: 16",
     "prose: 30": "prose: 8",
     "loss: 60": "loss: 24",
-    "parity: 30": "parity: 6\n  gate: {min_test: 8}",
+    "parity: 30": "parity: 6\n  general: 60\n  gate: {min_test: 8}",
 }
 """What a test asks less of than the agent's file does."""
 

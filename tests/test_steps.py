@@ -43,6 +43,7 @@ SETTINGS: dict[str, Any] = {
     "export": {"quantization": "f16", "num_ctx": 2048},
     "evaluate": {
         "max_tokens": 8,
+        "general": 20,
         "parity": 2,
         "base": 4,
         "closed": 2,

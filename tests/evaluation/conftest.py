@@ -67,6 +67,7 @@ def agent(tiny: Path, cache: Path) -> Agent:
             "export": {"quantization": "f16", "num_ctx": 1024},
             "evaluate": {
                 "max_tokens": 8,
+                "general": 60,
                 "parity": 6,
                 "base": 5,
                 "closed": 4,

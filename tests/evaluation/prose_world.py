@@ -131,6 +131,7 @@ def agent(base: Path, home: Path, **more: Any) -> Agent:
         "export": {"quantization": "f16", "num_ctx": 1024},
         "evaluate": {
             "max_tokens": 16,
+            "general": 20,
             "prose": 5,
             "parity": 4,
             "resamples": 200,
