@@ -370,3 +370,18 @@ def test_no_helm_and_an_old_helm_are_explained(
     (tmp_path / "helm").chmod(0o755)
     with pytest.raises(MissingExtra, match=r"helm is v3\.9\.0; deploy needs 3\.13"):
         target(file, chart).stage(staged())
+
+
+@pytest.mark.parametrize(
+    ("version", "wait"),
+    [("v3.13.0+g1", "--wait"), ("v3.19.2", "--wait"), ("v4.0.0", "--wait=legacy")],
+)
+def test_every_helm_waits_as_helm_3_does(
+    version: str, wait: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Helm 3 knows no `--wait=legacy`; only what the program says of its version is played."""
+    (tmp_path / "helm").write_text(f"#!/bin/sh\necho {version}\n")
+    (tmp_path / "helm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    section = config_deploy.Helm(release="todea", chart="x", timeout=10)
+    assert helms.Helm(section)._until_ready() == [wait, "--timeout", "10s"]

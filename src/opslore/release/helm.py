@@ -138,12 +138,8 @@ class Helm:
         # Helm 4 waits with watches that may begin with a copy of the cluster from before the
         # upgrade, whose pods were ready. What Helm 3 does, and 4 calls legacy, asks for each
         # object as it is now.
-        major = int(self.version().removeprefix("v").partition(".")[0])
-        return [
-            "--wait=legacy" if major >= 4 else "--wait",
-            "--timeout",
-            f"{self.section.timeout}s",
-        ]
+        wait = "--wait=legacy" if (_number(self.version()) or OLDEST) >= (4, 0) else "--wait"
+        return [wait, "--timeout", f"{self.section.timeout}s"]
 
     def _refuse_lost(self, deployed: Deployed, values: str, file: str) -> None:
         """An upgrade takes the file alone: what was once given by --set would be gone."""
@@ -165,8 +161,7 @@ class Helm:
             MissingExtra: no helm, or one without server-side dry-run.
         """
         text = self._run("version", "--short", cluster=False)
-        match = re.match(r"v(\d+)\.(\d+)", text)
-        if match and (int(match[1]), int(match[2])) < OLDEST:
+        if (_number(text) or OLDEST) < OLDEST:
             raise MissingExtra(
                 f"helm is {text.split('+')[0].strip()}; deploy needs 3.13 or newer",
                 hint="install a newer helm: https://helm.sh/docs/intro/install",
@@ -222,6 +217,11 @@ class Helm:
             hint=self._command("status", self.section.release),
             retryable="cluster unreachable" in why,
         )
+
+
+def _number(version: str) -> tuple[int, int] | None:
+    match = re.match(r"v(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def refuse_twice(rendered: str, chart: str, file: str, key: str) -> None:
