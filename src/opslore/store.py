@@ -48,6 +48,7 @@ C = TypeVar("C", bound=Card)
 VERSION = "0.1.0"
 
 STEP_OF = {
+    "harvest": "collect",
     "corpus": "collect",
     "dataset": "prepare",
     "adapter": "train",
@@ -56,7 +57,6 @@ STEP_OF = {
     "release": "publish",
     "deployment": "deploy",
 }
-
 
 _finding: ContextVar[bool] = ContextVar("opslore_finding", default=False)
 

@@ -82,7 +82,16 @@ def collect(sources: Sequence[Source], root: Path, keep: Path) -> Gathered:
         DataError: nothing in it.
         NotMade: only what is there is asked for, and nothing was ever fetched.
     """
-    parts = [(name(source), _opened(source, root, keep)) for source in sources]
+    return counted([read(source, root, keep) for source in sources])
+
+
+def read(source: Source, root: Path, keep: Path) -> tuple[str, Collected | Stream]:
+    """A source's name with what it gives, brought up to date; arguments and errors as `collect`."""
+    return name(source), _opened(source, root, keep)
+
+
+def counted(parts: list[tuple[str, Collected | Stream]]) -> Gathered:
+    """What the sources give as one, with its digest and its tables; every source is read once."""
     digest = hashlib.sha256()
     tables: dict[str, SourceCount] = {}
     first = True

@@ -1,0 +1,106 @@
+"""What both ways to Flyte share: what a step needs, which of them are cached, a step's page.
+
+Nothing here imports Flyte. Where the cluster is, which image its pods run and what they may know is
+the cluster's and not the agent's, so it stands in the environment of whoever deploys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+from opslore import report, steps, store
+from opslore.cards import Card
+from opslore.config import Agent
+from opslore.errors import OpsloreError
+from opslore.harvest import Harvest
+from opslore.lineage import KINDS
+
+IMAGE = os.environ.get("OPSLORE_FLYTE_IMAGE", "opslore:0.1.0")
+"""The image of the pods; it has opslore with its `flyte` or `flyte1` extra."""
+
+GPUS = int(os.environ.get("OPSLORE_FLYTE_GPUS", "1"))
+"""Cards that `train` asks for; 0 trains on CPU cores."""
+
+KNOWN = ("AWS_ENDPOINT_URL", "AWS_REGION", "MLFLOW_TRACKING_URI", "OPSLORE_STORE")
+"""Variables that pods get with the value that they have where the flow is deployed; no secret."""
+
+SECRETS = [name for name in os.environ.get("OPSLORE_FLYTE_SECRETS", "").split(",") if name]
+"""Secrets of the cluster that pods get as variables of the same name: AWS_SECRET_ACCESS_KEY, ..."""
+
+RETRIES = 3
+"""Tries after the first, of errors that waiting may mend."""
+
+CACHED = ("train", "export")
+"""Steps whose card Flyte may keep: they depend on nothing but their inputs. The others look at the
+world (sources, approvals, what persons let pass, a registry), or change it."""
+
+_ENDPOINT = hashlib.sha256(os.environ.get("AWS_ENDPOINT_URL", "").encode()).hexdigest()
+
+CACHE_VERSION = f"{store.VERSION}-{Card.schema_version}-{_ENDPOINT[:8]}"
+"""Part of Flyte's cache key: another opslore makes other cards, another S3 server has others."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a step's pod asks for."""
+
+    cpu: int
+    """Cores."""
+    memory: int
+    """GiB."""
+    gpus: int = 0
+
+
+NEEDS = {
+    "harvest": Needs(1, 2),
+    "together": Needs(1, 4),
+    "prepare": Needs(2, 4),
+    "train": Needs(4, 16, GPUS),
+    "export": Needs(2, 8),
+    "evaluate": Needs(4, 8),
+    "publish": Needs(1, 4),
+    "deploy": Needs(1, 4),
+    "flow": Needs(1, 1),
+}
+"""Enough for models up to about half a billion weights; docs/training.md says how memory grows."""
+
+
+def is_shared(url: str = "") -> bool:
+    """Whether every machine sees this store (OPSLORE_STORE without one).
+
+    Flyte's cache of a laptop serves all folders, so a card in `./runs` may be another folder's.
+    """
+    return (url or os.environ.get("OPSLORE_STORE", "")).startswith("s3://")
+
+
+def known() -> dict[str, str]:
+    """The variables of `KNOWN` that are set here."""
+    return {name: os.environ[name] for name in KNOWN if os.environ.get(name)}
+
+
+def told(error: OpsloreError) -> str:
+    """An error as one text: what was found, then how to mend it."""
+    return f"{error.message}\n{error.hint}" if error.hint else error.message
+
+
+def page(agent: Agent, card: Card) -> str:
+    """A step's report: everything that was measured up to it, as one HTML page.
+
+    Raises:
+        IntegrityError: a file of one of the cards is torn or edited.
+    """
+    if isinstance(card, Harvest):
+        return ""
+    home = steps.store_of(agent)
+    found: dict[type[Card], Card] = {type(card): card}
+    left = [card]
+    while left:
+        one = left.pop()
+        for kind in KINDS:
+            if kind not in found and (before := home.parent(one, kind)) is not None:
+                found[kind] = before
+                left.append(before)
+    cards = [found[kind] for kind in KINDS if kind in found]
+    return report.page(agent.name, cards, {one.kind: home.path(one) for one in cards})
