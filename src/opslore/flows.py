@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import flyte
 import flyte.errors
@@ -86,7 +86,7 @@ def collect(agent: Agent) -> Corpus:
     """Read the sources side by side: alerts, threads, pages and corrections."""
     numbers = range(len(agent.collect))
     found = flyte.map(harvest, [agent] * len(numbers), numbers, return_exceptions=False)
-    return together(agent, list(found))
+    return together(agent, list(cast(Iterator[Harvest], found)))
 
 
 @rooms["prepare"].task(retries=RETRIES, report=True)
@@ -136,7 +136,7 @@ def run(agent: Agent) -> Deployment:
     """All seven steps; what is already made is not made again."""
     corpus = collect(agent)
     dataset = prepare(agent, corpus)
-    kept = CACHE if flowing.is_shared(agent.store) else "disable"
+    kept: flyte.CacheRequest = CACHE if flowing.is_shared(agent.store) else "disable"
     adapter = train.override(cache=kept)(agent, dataset)
     bundle = export.override(cache=kept)(agent, adapter)
     evaluation = evaluate(agent, dataset, bundle)

@@ -57,6 +57,9 @@ def _step(name: str) -> Callable[[F], F]:
     return declared
 
 
+_flow: Callable[[F], F] = workflow
+
+
 @contextmanager
 def _once() -> Iterator[None]:
     """Flyte 1 tries no error of a task again but one: what waiting may mend becomes that one."""
@@ -164,7 +167,7 @@ def tell(
         return Keys(**facts.model_dump())
 
 
-@workflow
+@_flow
 def agent_training_pipeline(
     agent_name: str,
     model_name: str,
