@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 
-from . import browser, emulate, helm, kube, mlflow, ollama, s3
+from . import browser, emulate, flyte1, helm, kube, mlflow, ollama, s3
 from .parts import build
 
 # The quick ones first: a mistake in them shows before the long builds begin.
-PARTS = [*s3.PARTS, *helm.PARTS, *emulate.PARTS, *mlflow.PARTS, *kube.PARTS, *ollama.PARTS]
+PARTS = [
+    *s3.PARTS,
+    *helm.PARTS,
+    *emulate.PARTS,
+    *flyte1.PARTS,
+    *mlflow.PARTS,
+    *kube.PARTS,
+    *ollama.PARTS,
+]
 
 if __name__ == "__main__":
     began = time.monotonic()

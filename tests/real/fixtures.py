@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from . import emulate, kube, mlflow, node, ollama, s3
+from . import emulate, flyte1, kube, mlflow, node, ollama, s3
 from . import helm as programs
 from .parts import Missing, tail
 
@@ -69,6 +69,12 @@ def helm() -> Path:
 def kubectl() -> Path:
     """The path of kubectl."""
     return _or_without(programs.kubectl)
+
+
+@pytest.fixture(scope="session")
+def flyte1_programs() -> Path:
+    """The folder of Flyte 1's programs, and of a Python that has its SDK (see flyte1.py)."""
+    return _or_without(flyte1.programs)
 
 
 @pytest.fixture(scope="session")
