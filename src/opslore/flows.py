@@ -30,21 +30,22 @@ RETRIES = flyte.RetryStrategy(
 CACHE = flyte.Cache(behavior="override", version_override=flowing.CACHE_VERSION)
 
 
-def _room(step: str) -> flyte.TaskEnvironment:
+def _room(step: str, name: str, *after: flyte.TaskEnvironment) -> flyte.TaskEnvironment:
     needs = flowing.NEEDS[step]
     return flyte.TaskEnvironment(
-        name=f"opslore-{step}",
+        name=name,
         image=flowing.IMAGE,
         resources=flyte.Resources(
             cpu=needs.cpu, memory=f"{needs.memory}Gi", gpu=needs.gpus or None
         ),
         env_vars=flowing.known(),
-        secrets=[flyte.Secret(key=name, as_env_var=name) for name in flowing.SECRETS],
+        secrets=[flyte.Secret(key=secret, as_env_var=secret) for secret in flowing.SECRETS],
+        depends_on=list(after),
     )
 
 
-rooms = {step: _room(step) for step in flowing.NEEDS if step != "flow"}
-env = _room("flow").clone_with("opslore", depends_on=list(rooms.values()))
+rooms = {step: _room(step, f"opslore-{step}") for step in flowing.NEEDS if step != "flow"}
+env = _room("flow", "opslore", *rooms.values())
 
 
 @contextmanager
@@ -53,10 +54,10 @@ def _once() -> Iterator[None]:
     try:
         yield
     except OpsloreError as error:
+        code, text = type(error).__name__, flowing.told(error)  # a note would be lost on the way
         if error.retryable:
-            raise
-        code = type(error).__name__
-        raise flyte.errors.NonRecoverableError(flowing.told(error), code) from error
+            raise flyte.errors.RuntimeUserError(code, text) from error
+        raise flyte.errors.NonRecoverableError(text, code) from error
     except Exception as error:
         raise flyte.errors.NonRecoverableError(str(error), type(error).__name__) from error
 

@@ -1,0 +1,83 @@
+"""What is registered, asked of the real programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flow_world import environment
+from flyte_world import SOURCE
+TASKS = {"harvest", "together", "prepare", "train", "export", "evaluate", "publish", "deploy"}
+
+
+NAMES = {f"opslore-{one}.{one}" for one in TASKS} | {"opslore.collect", "opslore.run"}
+SPECS = """
+import json, sys, flyte
+from pathlib import Path
+flyte.init(endpoint="dns:///127.0.0.1:1", insecure=True, project="p", domain="d", root_dir=Path(sys.argv[1]))
+from opslore import flows
+(found,) = flyte.deploy(flows.env, dry_run=True, version="v1", copy_style="none")
+print("TOLD" + json.dumps({
+    entity.deployed_task.task_template.id.name: {
+        "args": list(entity.deployed_task.task_template.container.args),
+        "image": entity.deployed_task.task_template.container.image,
+        "env": {e.key: e.value for e in entity.deployed_task.task_template.container.env},
+        "secrets": [s.key for s in entity.deployed_task.task_template.security_context.secrets],
+        "requests": {r.name: r.value for r in entity.deployed_task.task_template.container.resources.requests},
+        "retries": entity.deployed_task.task_template.metadata.retries.retries,
+    }
+    for room in found.envs.values() for entity in room.deployed_entities
+}))
+"""
+
+
+def call(folder: Path, *words: str, **more: str) -> str:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name(words[0])), *words[1:]],
+        cwd=folder,
+        env={**environment(), "HOME": str(folder), "COLUMNS": "400", "NO_COLOR": "1", **more},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_flyte_2_registers_every_task_and_no_empty_room(tmp_path: Path) -> None:
+    """No cluster is asked in a dry run, but the program wants an address of one."""
+    words = ["--endpoint", "dns:///127.0.0.1:1", "--insecure", "-of", "table-simple", "deploy"]
+    words += ["--project", "p", "--domain", "d", "--version", "v1", "--copy-style", "none"]
+    words += ["--root-dir", str(SOURCE), "--dry-run", "--all"]
+    said = call(tmp_path, "flyte", *words, str(SOURCE / "opslore" / "flows.py"))
+    assert set(re.findall(r"opslore(?:-\w+)?\.\w+(?= *\S* *v1)", said)) == NAMES
+    rooms = set(re.findall(r"Deploying environment (\S+)", said))
+    assert rooms == {name.partition(".")[0] for name in NAMES}
+
+
+def test_a_pod_gets_the_flow_by_its_module_and_no_secret_by_value(tmp_path: Path) -> None:
+    given = {
+        "AWS_ENDPOINT_URL": "http://minio.example:9000",
+        "AWS_SECRET_ACCESS_KEY": "not-for-everybody",
+        "OPSLORE_FLYTE_SECRETS": "AWS_SECRET_ACCESS_KEY",
+        "OPSLORE_FLYTE_IMAGE": "registry.example/opslore@sha256:" + "0" * 64,
+        "OPSLORE_FLYTE_GPUS": "2",
+    }
+    said = call(tmp_path, "python", "-c", SPECS, str(SOURCE), **given)
+    specs = json.loads(said.split("TOLD")[1].splitlines()[0])
+    assert set(specs) == NAMES
+    for name, spec in specs.items():
+        assert spec["args"][-4:] == ["mod", "opslore.flows", "instance", name.partition(".")[2]]
+        assert spec["image"] == given["OPSLORE_FLYTE_IMAGE"]
+        assert spec["env"]["AWS_ENDPOINT_URL"] == given["AWS_ENDPOINT_URL"]
+        assert spec["secrets"] == ["AWS_SECRET_ACCESS_KEY"]
+    assert given["AWS_SECRET_ACCESS_KEY"] not in said
+    assert "2" in specs["opslore-train.train"]["requests"].values()
+    assert specs["opslore-train.train"]["retries"] == 3
+    assert specs["opslore.run"]["retries"] == 0

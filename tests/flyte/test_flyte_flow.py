@@ -1,0 +1,194 @@
+"""One agent file by `opslore run`, by Flyte 2 and by Flyte 1: the same cards, the same release."""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flyte.errors
+import pytest
+from base_models import model_cache  # noqa: F401
+from flow_world import call
+from flyte_world import local, pod, started, world  # noqa: F401
+
+from opslore import config, files, flowing, flows, harvesting, overriding, steps
+from opslore.cards import (
+    Adapter,
+    Bundle,
+    Card,
+    Corpus,
+    Dataset,
+    Deployment,
+    Document,
+    Evaluation,
+    Release,
+)
+from opslore.config import Agent
+from opslore.harvest import Harvest
+from opslore.release import issue
+from opslore.release.version import version
+
+pytest_plugins = ["real.fixtures"]
+pytestmark = pytest.mark.slow
+
+KINDS: list[type[Any]] = [Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A folder in which the flow ran to its release, and what it said when the gate refused."""
+
+    folder: Path
+    refused: str
+
+    def agent(self) -> Agent:
+        return config.load(self.folder / "tiny.yaml")
+
+    def card(self, kind: type[Card]) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            return steps.store_of(self.agent()).latest(kind)
+
+    def file(self, kind: type[Card], name: str) -> bytes:
+        return (self.folder / "runs" / self.card(kind).uri / name).read_bytes()
+
+
+def let_pass() -> None:
+    """Ada lets the tiny model pass every gate that refuses it, as a person may."""
+    home = steps.store_of(config.load(Path("tiny.yaml")))
+    evaluation = home.latest(Evaluation)
+    for gate in [gate.name for gate in evaluation.gates if not gate.passed]:
+        evaluation = overriding.override(home, evaluation, gate, "Ada", "a test of the flow")
+
+
+@pytest.fixture(scope="module")
+def by_command(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Ran:
+    folder = world(tmp_path_factory.mktemp("command") / "world")
+    refused = call(folder, "run", "tiny.yaml")
+    assert refused.code == 3, refused.err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        let_pass()
+    done = call(folder, "run", "tiny.yaml")
+    assert done.code == 0, done.err
+    return Ran(folder, refused.err)
+
+
+@pytest.fixture(scope="module")
+def by_flyte(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Ran:
+    folder = world(tmp_path_factory.mktemp("flyte") / "world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        agent = config.load(Path("tiny.yaml"))
+        with pytest.raises(flyte.errors.RuntimeUserError) as caught:
+            local(flows.run, agent)
+        assert caught.value.code == "GateFailed"
+        let_pass()
+        deployed = local(flows.run, agent)
+        assert deployed == steps.store_of(agent).latest(Deployment)
+    return Ran(folder, str(caught.value))
+
+
+def test_every_card_has_the_same_id(by_command: Ran, by_flyte: Ran) -> None:
+    assert [by_flyte.card(kind).id for kind in KINDS] == [by_command.card(kind).id for kind in KINDS]
+    first, second = by_command.card(Release), by_flyte.card(Release)
+    for ran, release in ((by_command, first), (by_flyte, second)):
+        bundle = ran.card(Bundle)
+        assert release.version == version(bundle.id, bundle.created)  # its date is the bundle's
+    assert first.version.split("-")[1] == second.version.split("-")[1]
+
+
+def test_the_corpus_has_the_same_bytes(by_command: Ran, by_flyte: Ran) -> None:
+    for name in ("documents.jsonl", "dropped.jsonl", "coverage.json"):
+        assert by_flyte.file(Corpus, name) == by_command.file(Corpus, name), name
+    rows = files.read_rows(
+        by_flyte.folder / "runs" / by_flyte.card(Corpus).uri / "documents.jsonl", Document
+    )
+    origins = list(dict.fromkeys(row.origin for row in rows))
+    assert origins == ["runbook RUNBOOK.md", "docs pages", "corrections corrections.jsonl"]
+
+
+def test_the_model_has_the_same_weights(by_command: Ran, by_flyte: Ran) -> None:
+    assert by_flyte.card(Bundle).gguf_sha256 == by_command.card(Bundle).gguf_sha256
+
+
+def test_sources_are_put_together_in_the_order_of_the_agent_file(
+    by_flyte: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(by_flyte.folder)
+    agent = by_flyte.agent()
+    found = [harvesting.harvest(agent, number) for number in range(len(agent.collect))]
+    kept = {card.id for card in steps.store_of(agent).cards(Harvest)}
+    assert {card.id for card in found} == kept  # found again, not read into new folders
+    assert harvesting.together(agent, found).id == by_flyte.card(Corpus).id
+    assert harvesting.together(agent, found[::-1]).id != by_flyte.card(Corpus).id
+
+
+def test_a_refusal_is_one_error_with_every_gate_and_its_hint(
+    by_command: Ran, by_flyte: Ran
+) -> None:
+    evaluation = next(
+        card
+        for card in steps.store_of(
+            by_flyte.agent().model_copy(update={"store": str(by_flyte.folder / "runs")})
+        ).cards(Evaluation)
+        if not card.overrides
+    )
+    failed = [gate.name for gate in evaluation.gates if not gate.passed]
+    assert len(failed) > 1
+    told = by_flyte.refused.splitlines()
+    assert [line.split()[0] for line in told[:-1]] == failed
+    assert told[-1].startswith("`opslore report AGENT.yaml` shows every wrong answer")
+    for line in told[:-1]:
+        assert line in by_command.refused
+
+
+def test_every_step_has_a_page(by_flyte: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(by_flyte.folder)
+    page = html.unescape(flowing.page(by_flyte.agent(), by_flyte.card(Release)))
+    assert by_flyte.card(Release).version in page
+    assert by_flyte.card(Evaluation).headline in page
+    assert flowing.page(by_flyte.agent(), by_flyte.card(Harvest)) == ""
+
+
+WORKFLOW = """
+import json, sys
+from opslore import flows_v1
+told = flows_v1.agent_training_pipeline(
+    agent_name="tiny", model_name="tiny.gguf", runbook_path="RUNBOOK.md",
+    batch_size=2, iters=1, lora_layers=1,
+)
+print("TOLD" + json.dumps(told._asdict()))
+"""
+
+
+def test_the_flyte_1_workflow_finds_the_same_release_and_tells_the_truth_about_it(
+    by_command: Ran, flyte1_programs: Path, tmp_path: Path
+) -> None:
+    """Its parameters and the rest of the agent file give the ids that the file alone gives."""
+    folder = tmp_path / "world"
+    shutil.copytree(by_command.folder, folder)
+    before = {path for path in folder.rglob("card.json")}
+    (folder / "workflow.py").write_text(WORKFLOW)
+    said = pod(folder, "python", "workflow.py", more={"OPSLORE_AGENT": "tiny.yaml"})
+    told = json.loads(said.split("TOLD")[1].splitlines()[0])
+    assert {path for path in folder.rglob("card.json")} == before
+
+    release, bundle, adapter = (by_command.card(kind) for kind in (Release, Bundle, Adapter))
+    assert told["model_version"] == release.version
+    assert told["mlflow_uri"] == f"runs:/{release.run_id}"
+    assert told["ollama_model_name"] == f"tiny:{release.version}"
+    assert told["ollama_import_job"] == ""
+    assert 0 <= told["accuracy"] <= 1
+    there = {name: folder / told[name] for name in told if name.endswith("_path")}
+    assert files.sha256(there["minio_path"]) == release.adapters_sha256
+    assert files.sha256(there["ollama_minio_path"]) == release.model_sha256
+    assert there["ollama_minio_path"].name == issue.MODEL
+    assert (there["adapter_path"] / "adapter_model.safetensors").is_file()
+    assert there["adapter_path"].parent.name == adapter.id[:16]
+    assert there["ollama_modelfile_path"].read_text().startswith("FROM ")
+    assert files.sha256(there["ollama_output_path"] / "model.gguf") == bundle.gguf_sha256
