@@ -52,6 +52,7 @@ def _step(name: str) -> Callable[[F], F]:
         container_image=flowing.IMAGE,
         environment=flowing.known(),
         enable_deck=True,
+        deck_fields=(),  # its own tabs list every package, which takes pip seconds for each task
         cache=Cache(version=flowing.CACHE_VERSION) if kept else False,
     )
     return declared

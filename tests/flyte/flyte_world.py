@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from real import flyte1
 from real.parts import tail
 
 import opslore
+from opslore import config
+from opslore.config import Agent
 
 SOURCE = Path(opslore.__file__).parents[1]
 AGENT = """\
@@ -44,9 +50,10 @@ A disk that is almost full is first freed of old logs, then grown by a quarter o
 
 The node is drained before its disk is grown, and is let back when its pods can start again.
 """
+QUESTION = "Who is called when the deploy key was refused?"
+ANSWER = "The owner of the git server; the number is in the safe beside the door."
 CORRECTION = {
-    "question": "who is called when the deploy key was refused?",
-    "answer": "The owner of the git server; the number is in the safe.",
+    "conversations": [{"from": "human", "value": QUESTION}, {"from": "gpt", "value": ANSWER}]
 }
 
 
@@ -66,6 +73,45 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Such a folder, as the working folder."""
     monkeypatch.chdir(world(tmp_path / "world"))
     return Path.cwd()
+
+
+@dataclass
+class Paraphraser:
+    """An endpoint that answers every request with one status, and counts them."""
+
+    status: int
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def paraphraser(request: pytest.FixtureRequest) -> Iterator[Paraphraser]:
+    it = Paraphraser(request.param)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            it.asked.append(self.path)
+            self.send_response(it.status)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        it.url = f"http://127.0.0.1:{server.server_port}/v1"
+        yield it
+        server.shutdown()
+
+
+def rewording(it: Paraphraser) -> Agent:
+    """The agent file with that endpoint."""
+    given = config.load(Path("tiny.yaml")).model_dump()
+    given["prepare"]["paraphraser"] = {"url": it.url, "model": "m"}
+    return Agent.model_validate(given)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from flow_world import environment
 from flyte_world import SOURCE
+
 TASKS = {"harvest", "together", "prepare", "train", "export", "evaluate", "publish", "deploy"}
 
 
@@ -19,20 +18,22 @@ NAMES = {f"opslore-{one}.{one}" for one in TASKS} | {"opslore.collect", "opslore
 SPECS = """
 import json, sys, flyte
 from pathlib import Path
-flyte.init(endpoint="dns:///127.0.0.1:1", insecure=True, project="p", domain="d", root_dir=Path(sys.argv[1]))
+where = {"endpoint": "dns:///127.0.0.1:1", "project": "p", "domain": "d"}
+flyte.init(insecure=True, root_dir=Path(sys.argv[1]), **where)
 from opslore import flows
 (found,) = flyte.deploy(flows.env, dry_run=True, version="v1", copy_style="none")
-print("TOLD" + json.dumps({
-    entity.deployed_task.task_template.id.name: {
-        "args": list(entity.deployed_task.task_template.container.args),
-        "image": entity.deployed_task.task_template.container.image,
-        "env": {e.key: e.value for e in entity.deployed_task.task_template.container.env},
-        "secrets": [s.key for s in entity.deployed_task.task_template.security_context.secrets],
-        "requests": {r.name: r.value for r in entity.deployed_task.task_template.container.resources.requests},
-        "retries": entity.deployed_task.task_template.metadata.retries.retries,
+told = {}
+for entity in (entity for room in found.envs.values() for entity in room.deployed_entities):
+    task = entity.deployed_task.task_template
+    told[task.id.name] = {
+        "args": list(task.container.args),
+        "image": task.container.image,
+        "env": {one.key: one.value for one in task.container.env},
+        "secrets": [one.key for one in task.security_context.secrets],
+        "requests": {one.name: one.value for one in task.container.resources.requests},
+        "retries": task.metadata.retries.retries,
     }
-    for room in found.envs.values() for entity in room.deployed_entities
-}))
+print("TOLD" + json.dumps(told))
 """
 
 

@@ -2,64 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import flyte
 import flyte.errors
 import pytest
-from flyte_world import here, local, started  # noqa: F401
+from flyte_world import Paraphraser, here, local, paraphraser, rewording, started  # noqa: F401
 
 from opslore import config, flowing, flows, steps
-from opslore.config import Agent
 from opslore.endpoint import TRIES
 
 SOON = flyte.RetryStrategy(
     count=flowing.RETRIES, backoff=flyte.Backoff(base=timedelta(milliseconds=1), factor=1)
 )
 """The same number of tries, without the pauses between them."""
-
-
-@dataclass
-class Paraphraser:
-    """An endpoint that answers every request with one status, and counts them."""
-
-    status: int
-    url: str = ""
-    asked: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def paraphraser(request: pytest.FixtureRequest) -> Iterator[Paraphraser]:
-    it = Paraphraser(request.param)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            it.asked.append(self.path)
-            self.send_response(it.status)
-            self.send_header("Retry-After", "0")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        it.url = f"http://127.0.0.1:{server.server_port}/v1"
-        yield it
-        server.shutdown()
-
-
-def rewording(it: Paraphraser) -> Agent:
-    given = config.load(Path("tiny.yaml")).model_dump()
-    given["prepare"]["paraphraser"] = {"url": it.url, "model": "m"}
-    return Agent.model_validate(given)
 
 
 @pytest.mark.parametrize(

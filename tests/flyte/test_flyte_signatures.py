@@ -15,14 +15,11 @@ from opslore import flows, originals, steps
 pytest_plugins = ["real.fixtures"]
 
 STEPS = ["collect", "prepare", "train", "export", "evaluate", "publish", "deploy"]
-PARAMETERS = (
-    "agent_name model_name runbook_path learning_rate batch_size iters lora_layers lora_rank"
-    " lora_alpha"
-).split()
-OUTPUTS = (
-    "model_version mlflow_uri minio_path adapter_path accuracy ollama_model_name ollama_output_path"
-    " ollama_modelfile_path ollama_minio_path ollama_import_job"
-).split()
+PARAMETERS = ["agent_name", "model_name", "runbook_path", "learning_rate", "batch_size", "iters"]
+PARAMETERS += ["lora_layers", "lora_rank", "lora_alpha"]
+OUTPUTS = ["model_version", "mlflow_uri", "minio_path", "adapter_path", "accuracy"]
+OUTPUTS += ["ollama_model_name", "ollama_output_path", "ollama_modelfile_path"]
+OUTPUTS += ["ollama_minio_path", "ollama_import_job"]
 TELL = """
 import json, typing, inspect
 from opslore import flows_v1, steps
