@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from flow_world import environment
 from flyte_world import SOURCE
 
+ROOT = SOURCE.parent
 TASKS = {"harvest", "together", "prepare", "train", "export", "evaluate", "publish", "deploy"}
 
 
@@ -52,12 +54,13 @@ def call(folder: Path, *words: str, **more: str) -> str:
 
 
 def test_flyte_2_registers_every_task_and_no_empty_room(tmp_path: Path) -> None:
-    """No cluster is asked in a dry run, but the program wants an address of one."""
-    words = ["--endpoint", "dns:///127.0.0.1:1", "--insecure", "-of", "table-simple", "deploy"]
-    words += ["--project", "p", "--domain", "d", "--version", "v1", "--copy-style", "none"]
-    words += ["--root-dir", str(SOURCE), "--dry-run", "--all"]
-    said = call(tmp_path, "flyte", *words, str(SOURCE / "opslore" / "flows.py"))
-    assert set(re.findall(r"opslore(?:-\w+)?\.\w+(?= *\S* *v1)", said)) == NAMES
+    """The line of docs/flyte.md, as a dry run: it asks no cluster, but wants an address of one."""
+    line = re.search(r"^flyte .*", (ROOT / "docs" / "flyte.md").read_text(), re.MULTILINE)
+    assert line is not None
+    *words, file, name = shlex.split(line[0])
+    words[1:3] = ["-of", "table-simple", "--endpoint", "dns:///127.0.0.1:1", "--insecure"]
+    said = call(ROOT, *words, "--dry-run", file, name, HOME=str(tmp_path))
+    assert set(re.findall(r"/tasks/([\w.-]+)", said)) == NAMES
     rooms = set(re.findall(r"Deploying environment (\S+)", said))
     assert rooms == {name.partition(".")[0] for name in NAMES}
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,8 @@ from typing import Any
 import flyte.errors
 import pytest
 from base_models import model_cache  # noqa: F401
-from flow_world import call
-from flyte_world import local, pod, started, world  # noqa: F401
+from flow_world import call, environment
+from flyte_world import SOURCE, local, pod, started, world  # noqa: F401
 
 from opslore import config, files, flowing, flows, harvesting, overriding, steps
 from opslore.cards import (
@@ -156,6 +159,23 @@ def test_every_step_has_a_page(by_flyte: Ran, monkeypatch: pytest.MonkeyPatch) -
     assert by_flyte.card(Release).version in page
     assert by_flyte.card(Evaluation).headline in page
     assert flowing.page(by_flyte.agent(), by_flyte.card(Harvest)) == ""
+
+
+def test_the_lines_of_the_page_run_the_flow(by_flyte: Ran) -> None:
+    (first, _) = re.findall(
+        r"^```python\n(.+?)^```", (SOURCE.parent / "docs" / "flyte.md").read_text(), re.M | re.S
+    )
+    assert "agents/sre.yaml" in first
+    done = subprocess.run(
+        [sys.executable, "-c", first.replace("agents/sre.yaml", "tiny.yaml")],
+        cwd=by_flyte.folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert by_flyte.card(Deployment).id in done.stdout
 
 
 WORKFLOW = """
