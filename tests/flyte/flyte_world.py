@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -84,9 +85,10 @@ class Paraphraser:
     asked: list[str] = field(default_factory=list)
 
 
-@pytest.fixture
-def paraphraser(request: pytest.FixtureRequest) -> Iterator[Paraphraser]:
-    it = Paraphraser(request.param)
+@contextmanager
+def answering(status: int) -> Iterator[Paraphraser]:
+    """Serve one on loopback."""
+    it = Paraphraser(status)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -105,6 +107,13 @@ def paraphraser(request: pytest.FixtureRequest) -> Iterator[Paraphraser]:
         it.url = f"http://127.0.0.1:{server.server_port}/v1"
         yield it
         server.shutdown()
+
+
+@pytest.fixture
+def paraphraser(request: pytest.FixtureRequest) -> Iterator[Paraphraser]:
+    """One that answers with the test's parameter."""
+    with answering(request.param) as it:
+        yield it
 
 
 def rewording(it: Paraphraser) -> Agent:

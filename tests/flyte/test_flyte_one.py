@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from base_models import model_cache  # noqa: F401
-from flyte_world import Paraphraser, here, paraphraser, pod, rewording  # noqa: F401
+from flyte_world import answering, pod, rewording, world
 
 from opslore import config, steps
 from opslore.cards import Corpus, Dataset
@@ -20,41 +21,43 @@ from opslore.endpoint import TRIES
 pytest_plugins = ["real.fixtures"]
 
 WRITE = """
-import sys
+import json
+from pathlib import Path
 from flytekit import FlyteContextManager
 from flytekit.core.type_engine import TypeEngine
 from flytekit.models.literals import LiteralMap
 from opslore import cards, config
 
 context = FlyteContextManager.current_context()
-values = {
-    "agent": (config.Agent, config.Agent.model_validate_json(open("agent.json").read())),
-    "corpus": (cards.Corpus, cards.Corpus.model_validate_json(open("corpus.json").read())),
-}
-given = {
-    name: TypeEngine.to_literal(context, value, kind, TypeEngine.to_literal_type(kind))
-    for name, (kind, value) in values.items()
-}
-open("inputs.pb", "wb").write(LiteralMap(given).to_flyte_idl().SerializeToString())
+for folder in Path().glob("pod-*"):
+    given = {}
+    for name, kind in (("agent", config.Agent), ("corpus", cards.Corpus)):
+        value = kind.model_validate_json((folder / f"{name}.json").read_text())
+        wanted = TypeEngine.to_literal_type(kind)
+        given[name] = TypeEngine.to_literal(context, value, kind, wanted)
+    wire = LiteralMap(given).to_flyte_idl().SerializeToString()
+    (folder / "inputs.pb").write_bytes(wire)
 """
 READ = """
-import sys
+import json
+from pathlib import Path
+from flyteidl.core.errors_pb2 import ErrorDocument
 from flyteidl.core.literals_pb2 import LiteralMap as Wire
 from flytekit import FlyteContextManager
 from flytekit.core.type_engine import TypeEngine
 from flytekit.models.literals import LiteralMap
 from opslore import cards
 
-wire = Wire.FromString(open(sys.argv[1], "rb").read())
-found = LiteralMap.from_flyte_idl(wire).literals["o0"]
-context = FlyteContextManager.current_context()
-print("TOLD" + TypeEngine.to_python_value(context, found, cards.Dataset).model_dump_json())
-"""
-ERROR = """
-import sys, json
-from flyteidl.core.errors_pb2 import ErrorDocument
-found = [ErrorDocument.FromString(open(path, "rb").read()).error for path in sys.argv[1:]]
-print("TOLD" + json.dumps([{"message": one.message, "kind": one.kind} for one in found]))
+context, told = FlyteContextManager.current_context(), {}
+for file in Path().glob("pod-*/out/*.pb"):
+    if file.name == "error.pb":
+        error = ErrorDocument.FromString(file.read_bytes()).error
+        told[str(file)] = {"message": error.message, "kind": error.kind}
+    else:
+        literal = LiteralMap.from_flyte_idl(Wire.FromString(file.read_bytes())).literals["o0"]
+        card = TypeEngine.to_python_value(context, literal, cards.Dataset)
+        told[str(file)] = json.loads(card.model_dump_json())
+print("TOLD" + json.dumps(told))
 """
 RECOVERABLE = 1
 """`ContainerError.Kind` that makes Flyte 1 try again."""
@@ -62,25 +65,62 @@ TASKS = {"configure", "collect", "prepare", "train", "export", "evaluate", "publ
 TASKS |= {"tell"}
 
 
-def execute(folder: Path, step: str, agent: Agent, corpus: Corpus, name: str = "out") -> Path:
-    """Run one task as its pod would; the folder of its outputs."""
-    (folder / "agent.json").write_text(agent.model_dump_json())
-    (folder / "corpus.json").write_text(corpus.model_dump_json())
-    (folder / "write.py").write_text(WRITE)
-    pod(folder, "python", "write.py")
-    out = folder / name
-    out.mkdir()
-    words = ["--inputs", folder / "inputs.pb", "--output-prefix", out]
-    words += ["--raw-output-data-prefix", folder / "raw"]
+@dataclass(frozen=True)
+class Pods:
+    """What three pods of `prepare` left: its server was busy; its corpus was empty; all was well."""
+
+    folder: Path
+    agent: Agent
+    corpus: Corpus
+    asked: int
+    """Requests that the busy server got."""
+    told: dict[str, Any]
+    """What each file of theirs says."""
+
+
+def execute(folder: Path, name: str) -> None:
+    """Run `prepare` as its pod would."""
+    room = folder / name
+    (room / "out").mkdir()
+    words = ["--inputs", room / "inputs.pb", "--output-prefix", room / "out"]
+    words += ["--raw-output-data-prefix", room / "raw"]
     words += ["--resolver", "flytekit.core.python_auto_container.default_task_resolver", "--"]
-    words += ["task-module", "opslore.flows_v1", "task-name", step]
-    pod(folder, "pyflyte-execute", *words)
-    return out
+    pod(
+        folder,
+        "pyflyte-execute",
+        *words,
+        *("task-module", "opslore.flows_v1"),
+        "task-name",
+        "prepare",
+    )
 
 
-def told(folder: Path, script: str, *results: Path) -> Any:
-    (folder / "read.py").write_text(script)
-    return json.loads(pod(folder, "python", "read.py", *results).split("TOLD")[1].splitlines()[0])
+@pytest.fixture(scope="module")
+def pods(
+    tmp_path_factory: pytest.TempPathFactory, model_cache: Path, flyte1_programs: Path
+) -> Pods:
+    folder = world(tmp_path_factory.mktemp("pods") / "world")
+    with pytest.MonkeyPatch.context() as patch, answering(503) as busy:
+        patch.chdir(folder)
+        agent = config.load(Path("tiny.yaml"))
+        corpus = steps.collect(agent)
+        for name, given in (("busy", rewording(busy)), ("empty", agent), ("good", agent)):
+            room = folder / f"pod-{name}"
+            room.mkdir()
+            (room / "agent.json").write_text(given.model_dump_json())
+            (room / "corpus.json").write_text(corpus.model_dump_json())
+        (folder / "write.py").write_text(WRITE)
+        (folder / "read.py").write_text(READ)
+        pod(folder, "python", "write.py")
+        execute(folder, "pod-busy")
+        documents = steps.store_of(agent).path(corpus) / "documents.jsonl"
+        whole = documents.read_text()
+        documents.write_text("")
+        execute(folder, "pod-empty")
+        documents.write_text(whole)
+        execute(folder, "pod-good")
+        said = pod(folder, "python", "read.py").split("TOLD")[1].splitlines()[0]
+    return Pods(folder, agent, corpus, len(busy.asked), json.loads(said))
 
 
 def test_the_package_has_every_task_and_the_workflow(flyte1_programs: Path, tmp_path: Path) -> None:
@@ -103,34 +143,26 @@ def test_the_package_has_every_task_and_the_workflow(flyte1_programs: Path, tmp_
 
 @pytest.mark.slow
 def test_a_pod_leaves_the_card_that_the_step_makes(
-    here: Path, model_cache: Path, flyte1_programs: Path
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent = config.load(Path("tiny.yaml"))
-    corpus = steps.collect(agent)
-    out = execute(here, "prepare", agent, corpus)
-    assert [path.name for path in out.glob("*.pb")] == ["outputs.pb"]
-    found = Dataset.model_validate(told(here, READ, out / "outputs.pb"))
-    assert found == steps.store_of(agent).latest(Dataset)
-    assert found == steps.prepare(agent, corpus)  # this process finds it and makes nothing anew
-    assert "opslore" in (out / "deck.html").read_text()
+    monkeypatch.chdir(pods.folder)
+    found = Dataset.model_validate(pods.told["pod-good/out/outputs.pb"])
+    assert found == steps.store_of(pods.agent).latest(Dataset)
+    assert found == steps.prepare(pods.agent, pods.corpus)  # found, not made anew
+    assert "opslore" in (pods.folder / "pod-good" / "out" / "deck.html").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("paraphraser", [503], indirect=True)
-def test_a_pod_that_fails_says_so_in_a_file_and_by_no_exit_code(
-    here: Path, paraphraser: Paraphraser, flyte1_programs: Path
-) -> None:
-    """`pod` sees that the program ends with 0 all the same (flyteorg/flyte#3457)."""
-    agent = config.load(Path("tiny.yaml"))
-    corpus = steps.collect(agent)
-    busy = execute(here, "prepare", rewording(paraphraser), corpus, "busy")
-    (steps.store_of(agent).path(corpus) / "documents.jsonl").write_text("")
-    empty = execute(here, "prepare", agent, corpus, "empty")
-    for out in (busy, empty):
-        assert [path.name for path in out.glob("*.pb")] == ["error.pb"]
-    later, never = told(here, ERROR, busy / "error.pb", empty / "error.pb")
+def test_a_pod_that_fails_says_so_in_a_file_and_by_no_exit_code(pods: Pods) -> None:
+    """`pod` saw all three programs end with 0 (flyteorg/flyte#3457)."""
+    assert sorted(pods.told) == [
+        "pod-busy/out/error.pb",
+        "pod-empty/out/error.pb",
+        "pod-good/out/outputs.pb",
+    ]
+    later, never = pods.told["pod-busy/out/error.pb"], pods.told["pod-empty/out/error.pb"]
     assert "DataError" in never["message"]
     assert never["kind"] != RECOVERABLE
     assert "check prepare.paraphraser" in later["message"]
     assert later["kind"] == RECOVERABLE
-    assert len(paraphraser.asked) == TRIES  # who tries again is Flyte, with another pod
+    assert pods.asked == TRIES  # who tries again is Flyte, with another pod
