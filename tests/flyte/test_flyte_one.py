@@ -67,7 +67,7 @@ TASKS |= {"tell"}
 
 @dataclass(frozen=True)
 class Pods:
-    """What three pods of `prepare` left: its server was busy; its corpus was empty; all was well."""
+    """What three pods of `prepare` left: its server was busy, its corpus empty, all was well."""
 
     folder: Path
     agent: Agent
