@@ -23,8 +23,19 @@ IMAGE = os.environ.get("OPSLORE_FLYTE_IMAGE", "opslore:0.1.0")
 GPUS = int(os.environ.get("OPSLORE_FLYTE_GPUS", "1"))
 """Cards that `train` asks for; 0 trains on CPU cores."""
 
-KNOWN = ("AWS_ENDPOINT_URL", "AWS_REGION", "MLFLOW_TRACKING_URI", "OPSLORE_STORE")
-"""Variables that pods get with the value that they have where the flow is deployed; no secret."""
+KNOWN = (
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "MLFLOW_TRACKING_URI",
+    "OPSLORE_STORE",
+    "OPSLORE_FLYTE_GPUS",
+    "OPSLORE_FLYTE_IMAGE",
+    "OPSLORE_FLYTE_SECRETS",
+)
+"""Variables that pods get with the value that they have where the flow is deployed; no secret.
+
+Ours are among them: in Flyte 2 the pod of a task describes the pods of the tasks it calls.
+"""
 
 SECRETS = [name for name in os.environ.get("OPSLORE_FLYTE_SECRETS", "").split(",") if name]
 """Secrets of the cluster that pods get as variables of the same name: AWS_SECRET_ACCESS_KEY, ..."""
