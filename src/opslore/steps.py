@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from opslore import contents, models, progress, store, trainers
+from opslore import contents, far, models, progress, store, trainers
 from opslore.bundle import gguf, modelfile
 from opslore.cards import Adapter, Bundle, Card, Corpus, Dataset, Deployment, Evaluation, Release
 from opslore.config import Agent
@@ -81,10 +81,12 @@ def train(agent: Agent, dataset: Dataset) -> Adapter:
         def step(done: int, total: int, loss: float) -> None:
             progress.report("train", done, total, f"loss {loss:.3f}")
 
-        fitted = trainer.fit(agent.train, base, home.path(dataset), work, step)
+        with far.kept(home.bucket, agent.name, work.name):
+            fitted = trainer.fit(agent.train, base, home.path(dataset), work, step)
         return {"base_model": agent.base_model, "base_digest": digest, **fitted}
 
-    return home.made(Adapter, agent.train.model_dump(), [dataset], make, facts=[digest])
+    made = home.made(Adapter, agent.train.model_dump(), [dataset], make, facts=[digest])
+    return far.done(home.bucket, made)
 
 
 def export(agent: Agent, adapter: Adapter) -> Bundle:

@@ -249,9 +249,7 @@ class Engine:
             name=f"{run.id.name}-{action.id.name}-{action.attempt}".lower()[:63],
             action=action.spec.task_template.id.name,
             image=container.image,
-            words=tuple(
-                filled.get(word, word) for word in (*container.command, *container.args)
-            ),
+            words=tuple(filled.get(word, word) for word in (*container.command, *container.args)),
             environment=environment,
             secrets=tuple(one.key for one in security.secrets),
         )
