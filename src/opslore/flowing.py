@@ -23,6 +23,9 @@ IMAGE = os.environ.get("OPSLORE_FLYTE_IMAGE", "opslore:0.1.0")
 GPUS = int(os.environ.get("OPSLORE_FLYTE_GPUS", "1"))
 """Cards that `train` asks for; 0 trains on CPU cores."""
 
+SHARD = int(os.environ.get("OPSLORE_FLYTE_SHARD", "300"))
+"""Test prompts that one pod asks; a larger set is asked by several, side by side."""
+
 KNOWN = ("AWS_ENDPOINT_URL", "AWS_REGION", "MLFLOW_TRACKING_URI", "OPSLORE_STORE")
 """Variables that pods get with the value that they have where the flow is deployed; no secret."""
 
@@ -59,7 +62,8 @@ NEEDS = {
     "prepare": Needs(2, 4),
     "train": Needs(4, 16, GPUS),
     "export": Needs(2, 8),
-    "evaluate": Needs(4, 8),
+    "ask": Needs(2, 4),
+    "judge": Needs(4, 8),
     "publish": Needs(1, 4),
     "deploy": Needs(1, 4),
     "flow": Needs(1, 1),

@@ -15,11 +15,12 @@ import flyte
 import flyte.errors
 import flyte.report
 
-from opslore import flowing, harvesting, steps
+from opslore import flowing, harvesting, sharding, steps
 from opslore.cards import Adapter, Bundle, Card, Corpus, Dataset, Deployment, Evaluation, Release
 from opslore.config import Agent
 from opslore.errors import OpsloreError
 from opslore.harvest import Harvest
+from opslore.shard import Shard
 
 C = TypeVar("C", bound=Card)
 
@@ -111,11 +112,28 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
         return _shown(agent, steps.export(agent, adapter))
 
 
-@rooms["evaluate"].task(retries=RETRIES, report=True)
+@rooms["ask"].task(retries=RETRIES)
+def ask(agent: Agent, dataset: Dataset, bundle: Bundle, number: int, of: int) -> Shard:
+    """Ask one part of the test prompts, of `of` parts."""
+    with _once():
+        return sharding.ask(agent, dataset, bundle, number, of)
+
+
+@rooms["judge"].task(retries=RETRIES, report=True)
+def judge(agent: Agent, dataset: Dataset, bundle: Bundle, shards: list[Shard]) -> Evaluation:
+    """Ask what no shard has; score; judge."""
+    with _once():
+        return _shown(agent, sharding.judge(agent, dataset, bundle, shards))
+
+
+@env.task(retries=RETRIES)
 def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
     """Ask the bundle, its base and the baselines the test prompts; score; judge."""
     with _once():
-        return _shown(agent, steps.evaluate(agent, dataset, bundle))
+        count = sharding.count(agent, dataset, bundle, flowing.SHARD)
+    same = [[one] * count for one in (agent, dataset, bundle)]
+    told = flyte.map(ask, *same, range(count), [count] * count, return_exceptions=False)
+    return judge(agent, dataset, bundle, list(cast(Iterator[Shard], told)))
 
 
 @rooms["publish"].task(retries=RETRIES, report=True)

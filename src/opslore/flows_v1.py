@@ -132,7 +132,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
         return _shown(agent, steps.export(agent, adapter))
 
 
-@_step("evaluate")
+@_step("judge")
 def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
     """Ask the bundle, its base and the baselines the test prompts; score; judge."""
     with _once():

@@ -13,10 +13,11 @@ from flow_world import environment
 from flyte_world import SOURCE
 
 ROOT = SOURCE.parent
-TASKS = {"harvest", "together", "prepare", "train", "export", "evaluate", "publish", "deploy"}
+TASKS = {"harvest", "together", "prepare", "train", "export", "ask", "judge", "publish", "deploy"}
 
 
-NAMES = {f"opslore-{one}.{one}" for one in TASKS} | {"opslore.collect", "opslore.run"}
+NAMES = {f"opslore-{one}.{one}" for one in TASKS} | {"opslore.collect", "opslore.evaluate"}
+NAMES |= {"opslore.run"}
 SPECS = """
 import json, sys, flyte
 from pathlib import Path
