@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
-from opslore import report, steps, store
+from opslore import config, report, steps, store
 from opslore.cards import Card
 from opslore.config import Agent
-from opslore.errors import OpsloreError
+from opslore.errors import ConfigError, OpsloreError
 from opslore.harvest import Harvest
 from opslore.lineage import KINDS
 
@@ -31,6 +32,12 @@ KNOWN = ("AWS_ENDPOINT_URL", "AWS_REGION", "MLFLOW_TRACKING_URI", "OPSLORE_STORE
 
 SECRETS = [name for name in os.environ.get("OPSLORE_FLYTE_SECRETS", "").split(",") if name]
 """Secrets of the cluster that pods get as variables of the same name: AWS_SECRET_ACCESS_KEY, ..."""
+
+CRON = os.environ.get("OPSLORE_FLYTE_CRON", "")
+"""When agents run by themselves: `minute hour day month weekday`, in UTC. Empty is never."""
+
+SCHEDULED = [name for name in os.environ.get("OPSLORE_FLYTE_AGENTS", "").split(",") if name]
+"""Agent files that do, as they are where the flow is registered."""
 
 RETRIES = 3
 """Tries after the first, of errors that waiting may mend."""
@@ -82,6 +89,20 @@ def is_shared(url: str = "") -> bool:
 def known() -> dict[str, str]:
     """The variables of `KNOWN` that are set here."""
     return {name: os.environ[name] for name in KNOWN if os.environ.get(name)}
+
+
+def scheduled() -> list[Agent]:
+    """The agents that are to run by themselves.
+
+    Raises:
+        ConfigError: a file cannot be used, or there is a time without a file.
+    """
+    if CRON and not SCHEDULED:
+        raise ConfigError(
+            "OPSLORE_FLYTE_CRON says when, and nothing says which agent",
+            hint="export OPSLORE_FLYTE_AGENTS=agents/sre.yaml",
+        )
+    return [config.load(Path(name)) for name in SCHEDULED] if CRON else []
 
 
 def told(error: OpsloreError) -> str:

@@ -45,6 +45,16 @@ def _room(step: str, name: str, *after: flyte.TaskEnvironment) -> flyte.TaskEnvi
     )
 
 
+TRIGGERS = tuple(
+    flyte.Trigger(
+        name=f"opslore-{agent.name}",
+        automation=flyte.Cron(flowing.CRON),
+        description=f"All seven steps of {agent.name}; what is already made is not made again.",
+        inputs={"agent": agent},
+    )
+    for agent in flowing.scheduled()
+)
+
 rooms = {step: _room(step, f"opslore-{step}") for step in flowing.NEEDS if step != "flow"}
 env = _room("flow", "opslore", *rooms.values())
 
@@ -150,7 +160,7 @@ def deploy(agent: Agent, release: Release, again: bool = False) -> Deployment:
         return _shown(agent, steps.deploy(agent, release, again))
 
 
-@env.task
+@env.task(triggers=TRIGGERS)
 def run(agent: Agent) -> Deployment:
     """All seven steps; what is already made is not made again."""
     corpus = collect(agent)

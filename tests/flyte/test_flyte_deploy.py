@@ -9,8 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from flow_world import environment
-from flyte_world import SOURCE
+from flyte_world import AGENT, SOURCE
+
+from opslore import flowing
+from opslore.errors import ConfigError
 
 ROOT = SOURCE.parent
 TASKS = {"harvest", "together", "prepare", "train", "export", "ask", "judge", "publish", "deploy"}
@@ -86,3 +90,49 @@ def test_a_pod_gets_the_flow_by_its_module_and_no_secret_by_value(tmp_path: Path
     assert "2" in specs["opslore-train.train"]["requests"].values()
     assert specs["opslore-train.train"]["retries"] == 3
     assert specs["opslore.run"]["retries"] == 0
+
+
+TRIGGERED = """
+import asyncio, json
+import flyte
+from flyte._internal.runtime.trigger_serde import to_task_trigger
+from flyte.types import TypeEngine
+from opslore import flows
+from opslore.config import Agent
+
+async def wire(one):
+    inputs = flows.run.native_interface.inputs
+    from flyte._internal.runtime.types_serde import transform_native_to_typed_interface
+    interface = transform_native_to_typed_interface(flows.run.native_interface)
+    found = await to_task_trigger(one, "opslore.run", interface.inputs, [])
+    (literal,) = found.spec.inputs.literals
+    agent = await TypeEngine.to_python_value(literal.value, Agent)
+    cron = found.automation_spec.schedule.cron
+    return {"name": found.name, "cron": cron.expression, "zone": cron.timezone, "agent": agent.name,
+            "active": found.spec.active}
+
+print("TOLD" + json.dumps([asyncio.run(wire(one)) for one in flows.run.triggers]))
+"""
+
+
+def test_agents_run_by_themselves_when_the_cluster_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(AGENT)
+    given = {"OPSLORE_FLYTE_CRON": "30 3 * * 1-5", "OPSLORE_FLYTE_AGENTS": "tiny.yaml"}
+    found = json.loads(call(tmp_path, "python", "-c", TRIGGERED, **given).split("TOLD")[1])
+    assert found == [
+        {
+            "name": "opslore-tiny",
+            "cron": "30 3 * * 1-5",
+            "zone": "UTC",
+            "agent": "tiny",
+            "active": True,
+        }
+    ]
+    assert json.loads(call(tmp_path, "python", "-c", TRIGGERED).split("TOLD")[1]) == []
+
+
+def test_a_time_without_an_agent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flowing, "CRON", "0 3 * * *")
+    with pytest.raises(ConfigError) as caught:
+        flowing.scheduled()
+    assert "OPSLORE_FLYTE_AGENTS" in caught.value.hint
