@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opslore import config, report, steps, store
-from opslore.cards import Card
+from opslore.cards import Adapter, Bundle, Card
 from opslore.config import Agent
 from opslore.errors import ConfigError, OpsloreError
 from opslore.harvest import Harvest
@@ -30,8 +30,13 @@ SHARD = int(os.environ.get("OPSLORE_FLYTE_SHARD", "300"))
 KNOWN = ("AWS_ENDPOINT_URL", "AWS_REGION", "MLFLOW_TRACKING_URI", "OPSLORE_STORE")
 """Variables that pods get with the value that they have where the flow is deployed; no secret."""
 
-SECRETS = [name for name in os.environ.get("OPSLORE_FLYTE_SECRETS", "").split(",") if name]
-"""Secrets of the cluster that pods get as variables of the same name: AWS_SECRET_ACCESS_KEY, ..."""
+SECRETS = [
+    name.rpartition("/")[::2]
+    for name in os.environ.get("OPSLORE_FLYTE_SECRETS", "").split(",")
+    if name
+]
+"""Group (in Kubernetes the Secret's name; may be empty) and key of every cluster secret that
+pods get as a variable named as its key: `opslore-s3/AWS_SECRET_ACCESS_KEY,...`."""
 
 CRON = os.environ.get("OPSLORE_FLYTE_CRON", "")
 """When agents run by themselves: `minute hour day month weekday`, in UTC. Empty is never."""
@@ -113,6 +118,9 @@ def told(error: OpsloreError) -> str:
 def page(agent: Agent, card: Card) -> str:
     """A step's report: everything that was measured up to it, as one HTML page.
 
+    Models that this machine did not need are not fetched for it: the page of the step that did has
+    their losses.
+
     Raises:
         IntegrityError: a file of one of the cards is torn or edited.
     """
@@ -128,4 +136,6 @@ def page(agent: Agent, card: Card) -> str:
                 found[kind] = before
                 left.append(before)
     cards = [found[kind] for kind in KINDS if kind in found]
-    return report.page(agent.name, cards, {one.kind: home.path(one) for one in cards})
+    models = (Adapter, Bundle)
+    near = [c for c in cards if not isinstance(c, models) or home.folder(type(c), c.id).is_dir()]
+    return report.page(agent.name, cards, {one.kind: home.path(one) for one in near})

@@ -40,7 +40,9 @@ def _room(step: str, name: str, *after: flyte.TaskEnvironment) -> flyte.TaskEnvi
             cpu=needs.cpu, memory=f"{needs.memory}Gi", gpu=needs.gpus or None
         ),
         env_vars=flowing.known(),
-        secrets=[flyte.Secret(key=secret, as_env_var=secret) for secret in flowing.SECRETS],
+        secrets=[
+            flyte.Secret(key, group or None, as_env_var=key) for group, key in flowing.SECRETS
+        ],
         depends_on=list(after),
     )
 

@@ -36,7 +36,7 @@ for entity in (entity for room in found.envs.values() for entity in room.deploye
         "args": list(task.container.args),
         "image": task.container.image,
         "env": {one.key: one.value for one in task.container.env},
-        "secrets": [one.key for one in task.security_context.secrets],
+        "secrets": [[s.group, s.key, s.env_var] for s in task.security_context.secrets],
         "requests": {one.name: one.value for one in task.container.resources.requests},
         "retries": task.metadata.retries.retries,
     }
@@ -74,7 +74,7 @@ def test_a_pod_gets_the_flow_by_its_module_and_no_secret_by_value(tmp_path: Path
     given = {
         "AWS_ENDPOINT_URL": "http://minio.example:9000",
         "AWS_SECRET_ACCESS_KEY": "not-for-everybody",
-        "OPSLORE_FLYTE_SECRETS": "AWS_SECRET_ACCESS_KEY",
+        "OPSLORE_FLYTE_SECRETS": "opslore-s3/AWS_SECRET_ACCESS_KEY,AWS_ACCESS_KEY_ID",
         "OPSLORE_FLYTE_IMAGE": "registry.example/opslore@sha256:" + "0" * 64,
         "OPSLORE_FLYTE_GPUS": "2",
     }
@@ -85,7 +85,10 @@ def test_a_pod_gets_the_flow_by_its_module_and_no_secret_by_value(tmp_path: Path
         assert spec["args"][-4:] == ["mod", "opslore.flows", "instance", name.partition(".")[2]]
         assert spec["image"] == given["OPSLORE_FLYTE_IMAGE"]
         assert spec["env"]["AWS_ENDPOINT_URL"] == given["AWS_ENDPOINT_URL"]
-        assert spec["secrets"] == ["AWS_SECRET_ACCESS_KEY"]
+        assert spec["secrets"] == [
+            ["opslore-s3", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"],
+            ["", "AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"],
+        ]
     assert given["AWS_SECRET_ACCESS_KEY"] not in said
     assert "2" in specs["opslore-train.train"]["requests"].values()
     assert specs["opslore-train.train"]["retries"] == 3
