@@ -17,7 +17,7 @@ import typer
 
 from opslore import cli_beside as beside
 from opslore import cli_gate as gate
-from opslore import cli_lint, cli_refresh, cli_tune, console, machine
+from opslore import cli_lint, cli_refresh, cli_submit, cli_tune, console, machine
 from opslore import cli_trust as trust
 from opslore import cli_world as world
 from opslore.cli_beside import AgentFile, Json
@@ -181,6 +181,7 @@ app.command()(beside.trace)
 app.command()(beside.report)
 app.command()(gate.why)
 app.command()(cli_refresh.refresh)
+app.command()(cli_submit.submit)
 app.command()(cli_tune.tune)
 app.command()(trust.correct)
 app.command()(trust.review)

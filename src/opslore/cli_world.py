@@ -10,8 +10,9 @@ import typer
 from rich import box
 from rich.table import Table
 
-from opslore import console
+from opslore import cli_submit, console
 from opslore.cli_beside import SHORT, AgentFile, Json
+from opslore.cli_submit import Domain, Project
 from opslore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,16 +25,24 @@ def status(
     ask: Annotated[
         bool, typer.Option("--ask", help="Run a Job where only a Job can tell what is deployed.")
     ] = False,
+    run: Annotated[str, typer.Option(help="Follow this run in Flyte to its end.")] = "",
+    project: Project = "",
+    domain: Domain = "",
     as_json: Json = False,
 ) -> None:
-    """How far the steps are, what is deployed where, and the Jobs."""
+    """How far the steps are, what is deployed where, Jobs and Flyte's runs."""
     settings = console.agent(agent)
-    from opslore import standing, whereabouts
+    if run:
+        again = cli_submit.again(agent, run, project, domain)
+        cli_submit.followed(run, again, project, domain, as_json)
+        return
+    from opslore import standing, submitting, whereabouts
 
     rows = standing.status(settings)
     with console.progress():
         found = list(whereabouts.places(settings, ask))
     jobs = list(whereabouts.jobs(settings))
+    runs, note = submitting.recent(settings, project, domain)
     if as_json:
         console.say(
             json.dumps(
@@ -41,6 +50,8 @@ def status(
                     "steps": [row.model_dump() for row in rows],
                     "places": [place.model_dump() for place in found],
                     "jobs": [job.model_dump() for job in jobs],
+                    "runs": [one.model_dump(exclude={"tasks"}) for one in runs],
+                    "flyte": note,
                 },
                 indent=2,
             )
@@ -63,6 +74,7 @@ def status(
             console.say(f"    {job.reason}")
         if job.mend:
             console.say(f"    mend it with: {console.real(job.mend)}")
+    cli_submit.shown(runs, note)
 
 
 def rollback(

@@ -165,10 +165,15 @@ def stoppable(command: str) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def resumed_by(command: str) -> None:
+    """Say this command when stopped, not the one that was typed; nothing takes that back."""
+    _resume[:] = [command] if command else []
+
+
 def stopped(command: str, code: int) -> int:
     """Say how to go on; returns the exit code."""
     _said.set()
-    tell(f"stopped; resume with: {command}")
+    tell(f"stopped; resume with: {(_resume or [command])[0]}")
     return code
 
 
@@ -179,6 +184,9 @@ def _leave(command: str, code: int) -> None:
 
 _said = threading.Event()
 """The resume line was printed."""
+
+_resume: list[str] = []
+"""What to type to go on, where that is not the command itself."""
 
 
 @contextmanager

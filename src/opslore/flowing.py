@@ -27,8 +27,20 @@ GPUS = int(os.environ.get("OPSLORE_FLYTE_GPUS", "1"))
 SHARD = int(os.environ.get("OPSLORE_FLYTE_SHARD", "300"))
 """Test prompts that one pod asks; a larger set is asked by several, side by side."""
 
-KNOWN = ("AWS_ENDPOINT_URL", "AWS_REGION", "MLFLOW_TRACKING_URI", "OPSLORE_STORE")
-"""Variables that pods get with the value that they have where the flow is deployed; no secret."""
+KNOWN = (
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "MLFLOW_TRACKING_URI",
+    "OPSLORE_STORE",
+    "OPSLORE_FLYTE_GPUS",
+    "OPSLORE_FLYTE_IMAGE",
+    "OPSLORE_FLYTE_SECRETS",
+    "OPSLORE_FLYTE_SHARD",
+)
+"""Variables that pods get with the value that they have where the flow is deployed; no secret.
+
+Ours are among them: in Flyte 2 the pod of a task describes the pods of the tasks it calls.
+"""
 
 SECRETS = [
     name.rpartition("/")[::2]

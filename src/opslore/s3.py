@@ -10,15 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
+from opslore import waiting
 from opslore.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:
@@ -179,16 +178,7 @@ def asked(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
     The client hears no signal until its own limits are over, two minutes later.
     """
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(call(*args, **kwargs))
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return done.result()
+    return waiting.within(None, lambda: call(*args, **kwargs))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The keys that sign and verify releases: elliptic curve, PEM, never in the agent file or store.
 
-The private key is the file that OPSLORE_SIGNING_KEY names (its password is in
+The private key is the file that OPSLORE_SIGNING_KEY names, or its text (its password is in
 OPSLORE_SIGNING_PASSWORD); without it, a P-256 key of this user, made once in
 `~/.config/opslore/signing.pem`, with its public half beside it.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 KEY = "OPSLORE_SIGNING_KEY"
-"""Path of the private key."""
+"""The private key, as a path or as PEM text (a secret of a cluster)."""
 PASSWORD = "OPSLORE_SIGNING_PASSWORD"
 """Password of an encrypted private key."""
 TRUSTED = "OPSLORE_TRUSTED_KEY"
@@ -74,6 +74,8 @@ def private() -> Private:
             password is missing or wrong.
     """
     named = os.environ.get(KEY, "")
+    if "-----BEGIN" in named:
+        return _loaded(_given(named))
     path = Path(named).expanduser() if named else home() / "signing.pem"
     if not named and not os.path.lexists(path):
         _make(path)
@@ -111,6 +113,19 @@ def trusted(agent: Agent | None = None) -> list[Public]:
         hint="copy the signer's ~/.config/opslore/signing.pub beside the agent file and name it in"
         f" publish.key, or set {TRUSTED} to it",
     )
+
+
+def _given(pem: str) -> Path:
+    """A key that came as text, in a file of this user's: what signs wants a path."""
+    path = home() / "given.pem"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _written(path.parent, pem.encode(), 0o600).replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path} for the key in {KEY}: {error.strerror or error}",
+            hint=f"make {path.parent} writable, or set {KEY} to the path of the key",
+        ) from error
 
 
 def _make(path: Path) -> None:
