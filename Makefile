@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export DO_NOT_TRACK ?= 1
 
-.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse bench-commands bench-collect bench-train bench-tricks bench-growth parity clean
+.PHONY: help install servers image demo test test-fast test-cluster check docs bench-quality bench-answers bench-parse bench-commands bench-collect bench-train bench-tricks bench-growth bench-flyte parity clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ bench-tricks: install ## what each trick of the trainer gains on this machine (l
 
 bench-growth: install ## how seconds a step and peak memory grow, beside the estimate (table, plot; last line: JSON)
 	$(BIN)/python -m tests.bench.growth
+
+bench-flyte: install servers ## what Flyte costs beside `opslore run`, and what each step's pod needs and moves (last line: JSON)
+	$(BIN)/python -m tests.bench.flyte
 
 parity: install ## the example's model as trained, in llama.cpp and in a live Ollama (last line: JSON)
 	$(BIN)/python -m tests.bench.parity

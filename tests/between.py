@@ -54,6 +54,8 @@ class Between:
 
     url: str = ""
     calls: list[Call] = field(default_factory=list)
+    answered: int = 0
+    """Bytes of the answers' bodies."""
     rule: Callable[[Call], Answer | None] = lambda call: None
     """Asked for every request; None forwards it."""
     torn: Callable[[Call], int | None] = lambda call: None
@@ -66,6 +68,7 @@ class Between:
     def forget(self) -> None:
         """Start to count anew, and break nothing any more."""
         self.calls.clear()
+        self.answered = 0
         self.rule = lambda call: None
         self.torn = lambda call: None
 
@@ -86,6 +89,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if said is None:
             with self.turn:
                 status, headers, data = self.forward(body)
+            with self.lock:
+                self.proxy.answered += len(data)
             self.say(status, headers, data, self.proxy.torn(call))
             return
         if said.after:

@@ -325,17 +325,6 @@ def test_a_lost_parent_is_named_with_what_makes_it_again(here: World) -> None:
     assert caught.value.hint == "run `opslore prepare AGENT.yaml` again"
 
 
-def test_discard_deletes_what_stopped_runs_left(here: World) -> None:
-    home = steps.store_of(settings())
-    left = home.work(Adapter, "0" * 64)
-    left.mkdir(parents=True)
-    (left / "half").write_text("x")
-    assert home.leftovers() == [left]
-    assert steps.discard(home) == 1
-    assert home.leftovers() == []
-    assert steps.discard(home) == 0
-
-
 @pytest.mark.slow
 def test_killed_at_any_step_it_ends_where_an_undisturbed_run_ends(
     tmp_path: Path,

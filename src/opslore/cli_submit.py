@@ -17,6 +17,9 @@ from opslore.errors import OpsloreError
 if TYPE_CHECKING:
     from opslore.submitting import Execution, Task
 
+CALLERS = ("run", "collect", "evaluate")
+"""Tasks that only call others, and wait."""
+
 Project = Annotated[str, typer.Option(help="Flyte's project; else as Flyte is configured.")]
 Domain = Annotated[str, typer.Option(help="Flyte's domain; else as Flyte is configured.")]
 
@@ -90,7 +93,7 @@ def _tell(found: Execution, told: set[str], as_json: bool) -> None:
     """A line for every task that ended since the last look; the bar has those that run."""
     from opslore import progress
 
-    tasks = [task for task in found.tasks if task.step not in ("run", "collect")]
+    tasks = [task for task in found.tasks if task.step not in CALLERS]
     for task in tasks:
         if task.over and task.id not in told:
             told.add(task.id)

@@ -51,6 +51,17 @@ def write(agent: Agent, dataset: Path, work: Path) -> int:
     return len(known.templates)
 
 
+def parameters(agent: Agent) -> dict[str, Any]:
+    """What the Modelfile sets, so that Ollama answers as it was evaluated."""
+    return {
+        "num_ctx": agent.export.num_ctx,
+        "temperature": agent.export.temperature,
+        "num_predict": agent.evaluate.max_tokens,
+        "repeat_penalty": 1,  # Ollama's own default would change what was evaluated
+        **agent.export.parameters,
+    }
+
+
 def _probe(dataset: Path) -> str:
     """The trained question with the shortest answer, which a deployment asks to see it end."""
     rows = store.read_rows(dataset / "train.jsonl", Example)

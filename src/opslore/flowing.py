@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
-from opslore import report, steps, store
-from opslore.cards import Card
+from opslore import config, report, steps, store
+from opslore.cards import Adapter, Bundle, Card
 from opslore.config import Agent
-from opslore.errors import OpsloreError
+from opslore.errors import ConfigError, OpsloreError
 from opslore.harvest import Harvest
 from opslore.lineage import KINDS
 
@@ -23,6 +24,9 @@ IMAGE = os.environ.get("OPSLORE_FLYTE_IMAGE", "opslore:0.1.0")
 GPUS = int(os.environ.get("OPSLORE_FLYTE_GPUS", "1"))
 """Cards that `train` asks for; 0 trains on CPU cores."""
 
+SHARD = int(os.environ.get("OPSLORE_FLYTE_SHARD", "300"))
+"""Test prompts that one pod asks; a larger set is asked by several, side by side."""
+
 KNOWN = (
     "AWS_ENDPOINT_URL",
     "AWS_REGION",
@@ -31,14 +35,26 @@ KNOWN = (
     "OPSLORE_FLYTE_GPUS",
     "OPSLORE_FLYTE_IMAGE",
     "OPSLORE_FLYTE_SECRETS",
+    "OPSLORE_FLYTE_SHARD",
 )
 """Variables that pods get with the value that they have where the flow is deployed; no secret.
 
 Ours are among them: in Flyte 2 the pod of a task describes the pods of the tasks it calls.
 """
 
-SECRETS = [name for name in os.environ.get("OPSLORE_FLYTE_SECRETS", "").split(",") if name]
-"""Secrets of the cluster that pods get as variables of the same name: AWS_SECRET_ACCESS_KEY, ..."""
+SECRETS = [
+    name.rpartition("/")[::2]
+    for name in os.environ.get("OPSLORE_FLYTE_SECRETS", "").split(",")
+    if name
+]
+"""Group (in Kubernetes the Secret's name; may be empty) and key of every cluster secret that
+pods get as a variable named as its key: `opslore-s3/AWS_SECRET_ACCESS_KEY,...`."""
+
+CRON = os.environ.get("OPSLORE_FLYTE_CRON", "")
+"""When agents run by themselves: `minute hour day month weekday`, in UTC. Empty is never."""
+
+SCHEDULED = [name for name in os.environ.get("OPSLORE_FLYTE_AGENTS", "").split(",") if name]
+"""Agent files that do, as they are where the flow is registered."""
 
 RETRIES = 3
 """Tries after the first, of errors that waiting may mend."""
@@ -70,7 +86,8 @@ NEEDS = {
     "prepare": Needs(2, 4),
     "train": Needs(4, 16, GPUS),
     "export": Needs(2, 8),
-    "evaluate": Needs(4, 8),
+    "ask": Needs(2, 4),
+    "judge": Needs(4, 8),
     "publish": Needs(1, 4),
     "deploy": Needs(1, 4),
     "flow": Needs(1, 1),
@@ -91,6 +108,20 @@ def known() -> dict[str, str]:
     return {name: os.environ[name] for name in KNOWN if os.environ.get(name)}
 
 
+def scheduled() -> list[Agent]:
+    """The agents that are to run by themselves.
+
+    Raises:
+        ConfigError: a file cannot be used, or there is a time without a file.
+    """
+    if CRON and not SCHEDULED:
+        raise ConfigError(
+            "OPSLORE_FLYTE_CRON says when, and nothing says which agent",
+            hint="export OPSLORE_FLYTE_AGENTS=agents/sre.yaml",
+        )
+    return [config.load(Path(name)) for name in SCHEDULED] if CRON else []
+
+
 def told(error: OpsloreError) -> str:
     """An error as one text: what was found, then how to mend it."""
     return f"{error.message}\n{error.hint}" if error.hint else error.message
@@ -98,6 +129,9 @@ def told(error: OpsloreError) -> str:
 
 def page(agent: Agent, card: Card) -> str:
     """A step's report: everything that was measured up to it, as one HTML page.
+
+    Models that this machine did not need are not fetched for it: the page of the step that did has
+    their losses.
 
     Raises:
         IntegrityError: a file of one of the cards is torn or edited.
@@ -114,4 +148,6 @@ def page(agent: Agent, card: Card) -> str:
                 found[kind] = before
                 left.append(before)
     cards = [found[kind] for kind in KINDS if kind in found]
-    return report.page(agent.name, cards, {one.kind: home.path(one) for one in cards})
+    models = (Adapter, Bundle)
+    near = [c for c in cards if not isinstance(c, models) or home.folder(type(c), c.id).is_dir()]
+    return report.page(agent.name, cards, {one.kind: home.path(one) for one in near})

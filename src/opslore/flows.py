@@ -15,11 +15,12 @@ import flyte
 import flyte.errors
 import flyte.report
 
-from opslore import flowing, harvesting, steps
+from opslore import flowing, harvesting, sharding, steps
 from opslore.cards import Adapter, Bundle, Card, Corpus, Dataset, Deployment, Evaluation, Release
 from opslore.config import Agent
 from opslore.errors import OpsloreError
 from opslore.harvest import Harvest
+from opslore.shard import Shard
 
 C = TypeVar("C", bound=Card)
 
@@ -39,10 +40,22 @@ def _room(step: str, name: str, *after: flyte.TaskEnvironment) -> flyte.TaskEnvi
             cpu=needs.cpu, memory=f"{needs.memory}Gi", gpu=needs.gpus or None
         ),
         env_vars=flowing.known(),
-        secrets=[flyte.Secret(key=secret, as_env_var=secret) for secret in flowing.SECRETS],
+        secrets=[
+            flyte.Secret(key, group or None, as_env_var=key) for group, key in flowing.SECRETS
+        ],
         depends_on=list(after),
     )
 
+
+TRIGGERS = tuple(
+    flyte.Trigger(
+        name=f"opslore-{agent.name}",
+        automation=flyte.Cron(flowing.CRON),
+        description=f"All seven steps of {agent.name}; what is already made is not made again.",
+        inputs={"agent": agent},
+    )
+    for agent in flowing.scheduled()
+)
 
 rooms = {step: _room(step, f"opslore-{step}") for step in flowing.NEEDS if step != "flow"}
 env = _room("flow", "opslore", *rooms.values())
@@ -111,11 +124,28 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
         return _shown(agent, steps.export(agent, adapter))
 
 
-@rooms["evaluate"].task(retries=RETRIES, report=True)
+@rooms["ask"].task(retries=RETRIES)
+def ask(agent: Agent, dataset: Dataset, bundle: Bundle, number: int, of: int) -> Shard:
+    """Ask one part of the test prompts, of `of` parts."""
+    with _once():
+        return sharding.ask(agent, dataset, bundle, number, of)
+
+
+@rooms["judge"].task(retries=RETRIES, report=True)
+def judge(agent: Agent, dataset: Dataset, bundle: Bundle, shards: list[Shard]) -> Evaluation:
+    """Ask what no shard has; score; judge."""
+    with _once():
+        return _shown(agent, sharding.judge(agent, dataset, bundle, shards))
+
+
+@env.task(retries=RETRIES)
 def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
     """Ask the bundle, its base and the baselines the test prompts; score; judge."""
     with _once():
-        return _shown(agent, steps.evaluate(agent, dataset, bundle))
+        count = sharding.count(agent, dataset, bundle, flowing.SHARD)
+    same = [[one] * count for one in (agent, dataset, bundle)]
+    told = flyte.map(ask, *same, range(count), [count] * count, return_exceptions=False)
+    return judge(agent, dataset, bundle, list(cast(Iterator[Shard], told)))
 
 
 @rooms["publish"].task(retries=RETRIES, report=True)
@@ -132,7 +162,7 @@ def deploy(agent: Agent, release: Release, again: bool = False) -> Deployment:
         return _shown(agent, steps.deploy(agent, release, again))
 
 
-@env.task
+@env.task(triggers=TRIGGERS)
 def run(agent: Agent) -> Deployment:
     """All seven steps; what is already made is not made again."""
     corpus = collect(agent)

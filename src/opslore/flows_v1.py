@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
-from flytekit import Cache, Deck, Resources, task, workflow
+from flytekit import Cache, Deck, Resources, Secret, task, workflow
 from flytekit.exceptions.user import FlyteRecoverableException
 
 from opslore import flowing, originals, steps
@@ -51,6 +51,10 @@ def _step(name: str) -> Callable[[F], F]:
         retries=flowing.RETRIES,
         container_image=flowing.IMAGE,
         environment=flowing.known(),
+        secret_requests=[
+            Secret(group or None, key, mount_requirement=Secret.MountType.ENV_VAR, env_var=key)
+            for group, key in flowing.SECRETS
+        ],
         enable_deck=True,
         deck_fields=(),  # its own tabs list every package, which takes pip seconds for each task
         cache=Cache(version=flowing.CACHE_VERSION) if kept else False,
@@ -132,7 +136,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
         return _shown(agent, steps.export(agent, adapter))
 
 
-@_step("evaluate")
+@_step("judge")
 def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
     """Ask the bundle, its base and the baselines the test prompts; score; judge."""
     with _once():

@@ -7,17 +7,18 @@ was done before with the same inputs returns the same card and does nothing.
 from __future__ import annotations
 
 import hashlib
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from opslore import contents, far, models, progress, store, trainers
+from opslore import contents, models, progress, store, trainers
 from opslore.bundle import gguf, modelfile
 from opslore.cards import Adapter, Bundle, Card, Corpus, Dataset, Deployment, Evaluation, Release
 from opslore.config import Agent
 from opslore.config_sources import RunbookSource
 from opslore.errors import GateFailed, MissingInput
 from opslore.store import Store
+from opslore.trainers import relay
 
 C = TypeVar("C", bound=Card)
 
@@ -77,16 +78,20 @@ def train(agent: Agent, dataset: Dataset) -> Adapter:
     def make(work: Path) -> dict[str, Any]:
         base = models.resolve(agent.base_model, agent.revision)
         trainer = trainers.load(agent.train.backend)
+        begun = relay.Relay(home, work)
+        begun.take()
 
         def step(done: int, total: int, loss: float) -> None:
             progress.report("train", done, total, f"loss {loss:.3f}")
+            begun.give()
 
-        with far.kept(home.bucket, agent.name, work.name):
-            fitted = trainer.fit(agent.train, base, home.path(dataset), work, step)
+        fitted = trainer.fit(agent.train, base, home.path(dataset), work, step)
         return {"base_model": agent.base_model, "base_digest": digest, **fitted}
 
     made = home.made(Adapter, agent.train.model_dump(), [dataset], make, facts=[digest])
-    return far.done(home.bucket, made)
+    if not store.is_finding():
+        relay.clear(home)
+    return made
 
 
 def export(agent: Agent, adapter: Adapter) -> Bundle:
@@ -112,13 +117,7 @@ def export(agent: Agent, adapter: Adapter) -> Bundle:
             template,
             agent.system_prompt,
             modelfile.stops(template),
-            {
-                "num_ctx": agent.export.num_ctx,
-                "temperature": agent.export.temperature,
-                "num_predict": agent.evaluate.max_tokens,
-                "repeat_penalty": 1,  # Ollama's own default would change what was evaluated
-                **agent.export.parameters,
-            },
+            contents.parameters(agent),
         )
         store.write(work / "Modelfile", text)
         return {
@@ -138,13 +137,20 @@ def evaluate(agent: Agent, dataset: Dataset, bundle: Bundle) -> Evaluation:
     What persons let pass since (`overriding`) counts. Which release it is compared with does not
     name the evaluation: it is the one deployed when the evaluation is made.
     """
+    return judged(agent, dataset, bundle, [])
+
+
+def judged(agent: Agent, dataset: Dataset, bundle: Bundle, known: Sequence[Path]) -> Evaluation:
+    """The evaluation, with the replies of these files not asked for again (see `sharding`)."""
     from opslore import champions, overriding
+    from opslore.evaluation import replies
 
     home = store_of(agent)
     adapter = parent(home, bundle, Adapter)
 
     def make(work: Path) -> dict[str, Any]:
         folders = home.path(dataset), home.path(bundle), home.path(adapter), work
+        replies.join(known, work)
 
         def report(column: str, done: int, total: int) -> None:
             progress.report("evaluate", done, total, column)
@@ -290,11 +296,3 @@ def dataset_of(home: Store, bundle: Bundle) -> Dataset:
         MissingInput: its folder is gone.
     """
     return home.parent(bundle, Dataset) or parent(home, parent(home, bundle, Adapter), Dataset)
-
-
-def discard(home: Store) -> int:
-    """Delete what stopped runs left behind; returns how many folders."""
-    left = home.leftovers()
-    for folder in left:
-        shutil.rmtree(folder)
-    return len(left)

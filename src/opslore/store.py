@@ -38,7 +38,6 @@ __all__ = [
     "read_rows",
     "sha256",
     "sync",
-    "tail",
     "write",
     "write_rows",
 ]
@@ -53,6 +52,7 @@ STEP_OF = {
     "dataset": "prepare",
     "adapter": "train",
     "bundle": "export",
+    "shard": "evaluate",
     "evaluation": "evaluate",
     "release": "publish",
     "deployment": "deploy",
@@ -293,8 +293,3 @@ class Store(Shelf):
 
     def _point(self, card: Card) -> None:
         self._say(f"{self.agent}/{card.kind}/latest", card.id)
-
-
-def tail(text: str, length: int = 12) -> str:
-    """A digest short enough to read."""
-    return text[:length]

@@ -81,8 +81,13 @@ class Cluster:
         (self.folder / f"{name}.yaml").write_text(text)
         return f"{name}.yaml"
 
-    def register(self, version: str) -> str:
-        """Register the flow with the line of docs/flyte.md; what the program said."""
+    def register(self, version: str, **more: str) -> str:
+        """Register the flow with the line of docs/flyte.md; what the program said.
+
+        Args:
+            version: what it is registered as.
+            more: variables beside the usual ones.
+        """
         words = shlex.split(LINE.replace("--version 1", f"--version {version}"))
         words[1:3] = ["--endpoint", self.plane.endpoint, "--insecure", "--org", "test"]
         done = subprocess.run(
@@ -93,6 +98,7 @@ class Cluster:
                 "OPSLORE_FLYTE_GPUS": "0",
                 "OPSLORE_FLYTE_SECRETS": ",".join(KEYS),
                 "NO_COLOR": "1",
+                **more,
             },
             capture_output=True,
             text=True,

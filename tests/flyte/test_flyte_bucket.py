@@ -10,8 +10,8 @@ from base_models import model_cache  # noqa: F401
 from flyte_world import here, local, started  # noqa: F401
 from real.s3 import S3
 
-from opslore import config, flows, harvesting, steps, store
-from opslore.cards import Corpus, Dataset
+from opslore import config, flowing, flows, harvesting, steps, store
+from opslore.cards import Adapter, Corpus, Dataset
 
 pytest_plugins = ["real.fixtures"]
 
@@ -53,3 +53,11 @@ def test_a_pod_finds_its_input_in_the_bucket_and_leaves_its_card_there(
     assert steps.prepare(on_disk, alone).id == dataset.id
     monkeypatch.setenv("OPSLORE_CACHE", str(here / "again"))
     assert harvesting.together(agent, found) == corpus
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    machine("train")
+    adapter = local(flows.train, agent, dataset)
+    reader = machine("reader")
+    assert adapter.id[:12] in flowing.page(agent, adapter)  # for which no model is fetched
+    assert reader.folder(Dataset, dataset.id).is_dir()
+    assert not reader.folder(Adapter, adapter.id).exists()

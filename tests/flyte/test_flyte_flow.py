@@ -20,6 +20,7 @@ from flyte_world import SOURCE, local, pod, started, world  # noqa: F401
 
 from opslore import config, files, flowing, flows, harvesting, overriding, steps
 from opslore.cards import (
+    TESTS,
     Adapter,
     Bundle,
     Card,
@@ -29,15 +30,19 @@ from opslore.cards import (
     Document,
     Evaluation,
     Release,
+    Result,
 )
 from opslore.config import Agent
 from opslore.harvest import Harvest
 from opslore.release import issue
 from opslore.release.version import version
+from opslore.shard import Shard
 
 pytest_plugins = ["real.fixtures"]
 pytestmark = pytest.mark.slow
 
+SHARD = 5
+"""Prompts that one pod asks here; the set has some sixteen."""
 KINDS: list[type[Any]] = [Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment]
 
 
@@ -86,6 +91,7 @@ def by_flyte(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Ran
     folder = world(tmp_path_factory.mktemp("flyte") / "world")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(flowing, "SHARD", SHARD)
         agent = config.load(Path("tiny.yaml"))
         with pytest.raises(flyte.errors.RuntimeUserError) as caught:
             local(flows.run, agent)
@@ -119,6 +125,31 @@ def test_the_corpus_has_the_same_bytes(by_command: Ran, by_flyte: Ran) -> None:
 
 def test_the_model_has_the_same_weights(by_command: Ran, by_flyte: Ran) -> None:
     assert by_flyte.card(Bundle).gguf_sha256 == by_command.card(Bundle).gguf_sha256
+
+
+def test_shards_bring_the_replies_that_one_machine_would_have_asked_for(
+    by_command: Ran, by_flyte: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(by_flyte.folder)
+    shards = steps.store_of(by_flyte.agent()).cards(Shard)
+    prompts = sum(by_flyte.card(Dataset).splits.get(split, 0) for split in TESTS)
+    assert len(shards) == -(-prompts // SHARD) > 2
+    assert sorted((one.number, one.count) for one in shards) == [
+        (number, len(shards)) for number in range(len(shards))
+    ]
+    asked = [
+        {(row.column, row.example) for row in files.read_rows(found, Result)}
+        for found in (Path("runs") / one.uri / "results.jsonl" for one in shards)
+    ]
+    assert sum(map(len, asked)) == len(set.union(*asked))  # nobody asks twice
+
+    def replies(ran: Ran) -> list[Result]:
+        text = ran.file(Evaluation, "results.jsonl").splitlines()
+        return [
+            Result.model_validate_json(line).model_copy(update={"seconds": 0.0}) for line in text
+        ]
+
+    assert replies(by_flyte) == replies(by_command)
 
 
 def test_sources_are_put_together_in_the_order_of_the_agent_file(

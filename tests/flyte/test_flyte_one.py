@@ -123,12 +123,17 @@ def pods(
     return Pods(folder, agent, corpus, len(busy.asked), json.loads(said))
 
 
+@pytest.mark.slow
 def test_the_package_has_every_task_and_the_workflow(flyte1_programs: Path, tmp_path: Path) -> None:
     pod(
         tmp_path,
         *("pyflyte", "--pkgs", "opslore.flows_v1", "package", "--image", "opslore:0.1.0"),
         *("--output", "flow.tgz"),
-        more={"AWS_ENDPOINT_URL": "http://minio.example:9000", "AWS_SECRET_ACCESS_KEY": "hidden"},
+        more={
+            "AWS_ENDPOINT_URL": "http://minio.example:9000",
+            "AWS_SECRET_ACCESS_KEY": "hidden",
+            "OPSLORE_FLYTE_SECRETS": "opslore-s3/AWS_SECRET_ACCESS_KEY",
+        },
     )
     with tarfile.open(tmp_path / "flow.tgz") as archive:
         names = archive.getnames()
@@ -139,6 +144,7 @@ def test_the_package_has_every_task_and_the_workflow(flyte1_programs: Path, tmp_
     assert sorted(name[-5:] for name in names if flow in name) == ["_2.pb", "_3.pb"]  # and its plan
     assert b"http://minio.example:9000" in content
     assert b"hidden" not in content
+    assert b"opslore-s3" in content  # by reference: the Secret's name, the key, the variable
 
 
 @pytest.mark.slow

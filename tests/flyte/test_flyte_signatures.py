@@ -60,6 +60,7 @@ def test_a_flyte_2_task_has_the_signature_of_its_step(step: str) -> None:
     assert list(task.native_interface.outputs.values()) == [hints["return"]]
 
 
+@pytest.mark.slow
 def test_flyte_1_has_the_same_tasks_and_the_original_workflow(
     flyte1_programs: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from base_models import model_cache  # noqa: F401
 from flow_world import Flow, call
 from flyte_world import started, world  # noqa: F401
+from flyteidl2.task import common_pb2
 from plane_world import KEYS, Cluster, bare, cluster  # noqa: F401
 
 from opslore import config, overriding, steps
@@ -22,7 +23,7 @@ from opslore.cards import Adapter, Bundle, Corpus, Dataset, Deployment, Evaluati
 pytest_plugins = ["real.fixtures"]
 pytestmark = pytest.mark.slow
 
-STEPS = ["prepare", "train", "export", "evaluate", "publish", "deploy"]
+STEPS = ["prepare", "train", "export", "judge", "publish", "deploy"]
 
 
 class TestBeforeAnythingRuns:
@@ -31,6 +32,21 @@ class TestBeforeAnythingRuns:
         assert done.code == 2
         assert "opslore.run is not registered" in done.err
         assert "hint: register it: flyte deploy" in done.err
+
+    def test_an_agent_with_a_cron_line_is_registered_with_its_inputs(
+        self, cluster: Cluster
+    ) -> None:
+        cron = {"OPSLORE_FLYTE_CRON": "30 3 * * 1-5"}
+        agents = {"OPSLORE_FLYTE_AGENTS": str(cluster.folder / "tiny.yaml")}
+        cluster.register("by-a-clock", **cron, **agents)
+        (trigger,) = cluster.plane.engine.triggers
+        assert trigger.name == "opslore-tiny"
+        assert trigger.automation_spec.schedule.cron.expression == cron["OPSLORE_FLYTE_CRON"]
+        found = cluster.plane.engine.bucket.get(trigger.spec.offloaded_input_data.uri)
+        assert found is not None
+        (given,) = common_pb2.Inputs.FromString(found).literals
+        assert given.name == "agent"
+        assert b"tiny" in given.value.SerializeToString()
 
     def test_a_store_on_this_machine_is_refused(self, cluster: Cluster) -> None:
         text = (cluster.folder / "tiny.yaml").read_text()

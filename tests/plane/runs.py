@@ -122,6 +122,7 @@ class Engine:
         self.bucket, self.launcher, self.known = bucket, launcher, known
         self.runs: dict[str, Run] = {}
         self.tasks: dict[tuple[str, str], task_definition_pb2.TaskDetails] = {}
+        self.triggers: list[task_definition_pb2.TaskTrigger] = []
         self.cache: dict[str, str] = {}
         self.changed = asyncio.Condition()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pod")

@@ -74,6 +74,7 @@ class Tasks(_Service, TaskService):
             metadata=task_pb.TaskMetadata(deployed_at=now()),
             spec=request.spec,
         )
+        self.engine.triggers += request.triggers  # told, and not fired here
         return tasks_pb.DeployTaskResponse()
 
     async def get_task_details(self, request: Any, ctx: Any) -> Any:

@@ -21,7 +21,7 @@ from opslore.evaluation import run as common
 from opslore.evaluation.columns import Progress, Run, spread
 from opslore.evaluation.evidence import Evidence
 from opslore.evaluation.prose_terms import Known
-from opslore.evaluation.replies import Log
+from opslore.evaluation.replies import FILE, Log
 from opslore.index import Index
 
 KNOWN = "known.jsonl"
@@ -62,14 +62,14 @@ def evaluate(
     report = progress or (lambda column, done, total: None)
     asked = _asked(agent, examples, questions)
     store.write_rows(work / KNOWN, questions)
-    with Log(work / "results.jsonl") as log:
+    with Log(work / FILE) as log:
         run = Run(agent, examples, Index([]), log, report)
         rendered = _ask_bundle(run, asked, bundle)
         common.ask_base(run, asked["base"])
         _weigh(run, asked, adapter / "merged", rendered)
         _judge(run, asked["replies"])
         results = _scored(log, asked, dataset)
-    store.write_rows(work / "results.jsonl", results.values())
+    store.write_rows(work / FILE, results.values())
     rows = hygiene.trained(dataset)
     evidence = Evidence(
         examples=[*examples, *questions],
@@ -83,6 +83,44 @@ def evaluate(
         secrets=hygiene.secrets(dataset, rows, examples, results.values()),
     )
     return {**_card(evidence, examples), "settings": _settings(agent)}
+
+
+def ask(
+    agent: Agent,
+    dataset: Path,
+    bundle: Path,
+    adapter: Path,
+    work: Path,
+    part: tuple[int, int],
+    progress: Progress | None = None,
+) -> int:
+    """Ask and weigh one part of the test examples; returns how many results there are.
+
+    Args:
+        agent: the agent file.
+        dataset: folder with test.jsonl.
+        bundle: folder with model.gguf.
+        adapter: folder with merged/.
+        work: folder of this part; `results.jsonl` in it has the replies and losses.
+        part: which (from 0), of how many.
+        progress: called with (column, done, total).
+
+    Raises:
+        MissingInput: a model or the dataset is not there.
+        DataError: the dataset has no test example.
+        ServerError: a model gave up.
+    """
+    examples = read(dataset)
+    common.check(bundle / "model.gguf", adapter / "merged" / "config.json")
+    number, count = part
+    asked = _asked(agent, examples, known_questions(agent))
+    mine = {column: among[number::count] for column, among in asked.items()} | {"trained": []}
+    with Log(work / FILE) as log:
+        run = Run(agent, examples, Index([]), log, progress or (lambda column, done, total: None))
+        _ask_bundle(run, mine, bundle)
+        common.ask_base(run, mine["base"])
+        _weigh(run, mine, adapter / "merged", {})
+        return len(log.found)
 
 
 def _card(evidence: Evidence, examples: list[Example]) -> dict[str, Any]:

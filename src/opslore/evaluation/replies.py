@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -9,6 +10,9 @@ from pydantic import ValidationError
 
 from opslore import store
 from opslore.cards import Result
+
+FILE = "results.jsonl"
+"""The log's name in an evaluation's folder."""
 
 
 class Log:
@@ -54,3 +58,18 @@ class Log:
         self.file.write(result.model_dump_json().encode() + b"\n")
         self.file.flush()
         self.found[result.column, result.example] = result
+
+
+def join(files: Sequence[Path], work: Path) -> None:
+    """Put the replies of these files into an evaluation's log, as if it had asked itself.
+
+    Raises:
+        IntegrityError: a file is missing or torn.
+    """
+    if not files:
+        return
+    with Log(work / FILE) as log:
+        for file in files:
+            for result in store.read_rows(file, Result):
+                if log.get(result.column, result.example) is None:
+                    log.add(result)

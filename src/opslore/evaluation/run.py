@@ -16,7 +16,7 @@ from opslore.evaluation import champion as rival
 from opslore.evaluation.champion import Champion
 from opslore.evaluation.columns import Progress, Run
 from opslore.evaluation.evidence import Evidence
-from opslore.evaluation.replies import Log
+from opslore.evaluation.replies import FILE, Log
 from opslore.index import Index
 from opslore.servers import Server, load
 
@@ -57,7 +57,7 @@ def evaluate(
     """
     examples = read(dataset)
     check(bundle / "model.gguf", bundle / "catalogue.json", adapter / "merged" / "config.json")
-    with Log(work / "results.jsonl") as log:
+    with Log(work / FILE) as log:
         run = Run(agent, examples, Index.read(dataset), log, progress or _quiet, indexes(dataset))
         asked = {**run.asked(), "champion": rival.asked(run, champion)}
         columns.baselines(run)
@@ -68,7 +68,7 @@ def evaluate(
         kept = _retention(run, bundle, adapter)
         columns.ask_trained(run, asked["trained"], adapter / "merged", rendered)
         results = _scored(run, asked, sure)
-    store.write_rows(work / "results.jsonl", results.values())
+    store.write_rows(work / FILE, results.values())
     rows = hygiene.trained(dataset)
     evidence = Evidence(
         examples=examples,
@@ -84,6 +84,42 @@ def evaluate(
         retention=kept,
     )
     return {**_card(evidence), "settings": _settings(agent), "calibration": sure}
+
+
+def ask(
+    agent: Agent,
+    dataset: Path,
+    bundle: Path,
+    work: Path,
+    part: tuple[int, int],
+    progress: Progress | None = None,
+) -> int:
+    """Ask the bundle and its base one part of the prompts; returns how many replies there are.
+
+    Args:
+        agent: the agent file.
+        dataset: folder with s1.jsonl to s6.jsonl and index.jsonl.
+        bundle: folder with model.gguf and catalogue.json.
+        work: folder of this part; `results.jsonl` in it has the replies.
+        part: which (from 0), of how many.
+        progress: called with (column, done, total).
+
+    Raises:
+        MissingInput: a model or the dataset is not there.
+        DataError: the dataset has no test prompt.
+        ServerError: a model gave up.
+    """
+    examples = read(dataset)
+    check(bundle / "model.gguf", bundle / "catalogue.json")
+    number, count = part
+    with Log(work / FILE) as log:
+        run = Run(agent, examples, Index.read(dataset), log, progress or _quiet, indexes(dataset))
+        mine = {column: among[number::count] for column, among in run.asked().items()}
+        # Both weights of a parity check answer on one machine: that of the whole evaluation.
+        validation = abstention.questions(dataset)[number::count]
+        _ask_bundle(run, {**mine, "trained": []}, bundle, validation)
+        ask_base(run, mine["base"])
+        return len(log.found)
 
 
 def _quiet(column: str, done: int, total: int) -> None:

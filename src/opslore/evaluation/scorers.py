@@ -121,7 +121,8 @@ class Scorer:
         """Concrete names in the command that neither question nor runbook has."""
         said = self.runbook | words(example.question) | words(" ".join(example.labels.values()))
         said |= words(" ".join([example.target, *example.accepted]))
-        found = [w for value in _values(form(predicted).units) for w in words(MARK.sub(" ", value))]
+        values = [MARK.sub(" ", value) for value in _values(form(predicted).units)]
+        found = [w for value in values for w in sorted(words(value))]  # a set has no order
         return [w for w in dict.fromkeys(found) if w not in said and re.search(r"[^\W\d_]", w)]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
-from opslore import far, store
+from opslore import store
 
 if TYPE_CHECKING:
     from opslore.trainers.loop import Run
@@ -42,7 +42,6 @@ def save(run: Run) -> None:
     store.sync(folder.parent)
     for old in sorted(folder.parent.glob("checkpoint-*"))[:-2]:
         shutil.rmtree(old)
-    far.keep(folder)
 
 
 def _state(run: Run) -> Iterator[tuple[str, torch.Tensor]]:
@@ -54,7 +53,6 @@ def _state(run: Run) -> Iterator[tuple[str, torch.Tensor]]:
 
 def load(run: Run) -> bool:
     """Take up the newest whole checkpoint; False if there is none."""
-    far.fetch(run.work / "scratch")
     found = sorted((run.work / "scratch").glob("checkpoint-??????"))
     if not found:
         return False
