@@ -35,7 +35,7 @@ test: install servers ## every test, the README's commands included
 test-fast: install ## the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-cluster: install servers ## nightly, as root: the import Job as a real pod, on a node that this makes and removes
+test-cluster: install servers ## nightly, as root: the import Job and the Flyte flow as real pods, on a node that this makes and removes
 	$(PYTHON) -m tests.real.node build
 	$(BIN)/python -m tests.real.isolated $(BIN)/python -m pytest tests/cluster
 

@@ -82,6 +82,22 @@ class TestBeforeAnythingRuns:
         (line,) = [line for line in state.out.splitlines() if "Flyte" in line]
         assert line.startswith("Flyte at dns:///127.0.0.1:1 did not answer")
 
+    def test_another_project_is_asked_when_it_is_named(self, cluster: Cluster) -> None:
+        done = cluster.call("submit", "tiny.yaml", "--project", "others")
+        assert done.code == 2
+        assert "opslore.run is not registered" in done.err
+        assert not cluster.plane.engine.runs
+
+    def test_status_opens_no_browser_to_log_in(self, cluster: Cluster) -> None:
+        cluster.more["FLYTE_ADMIN_ENDPOINT"] = "dns:///flyte.invalid"
+        cluster.more["FLYTE_ADMIN_INSECURE"] = ""  # bool("") in Flyte's own reading
+        try:
+            state = cluster.call("status", "tiny.yaml")
+        finally:
+            del cluster.more["FLYTE_ADMIN_ENDPOINT"], cluster.more["FLYTE_ADMIN_INSECURE"]
+        assert state.code == 0, state.err
+        assert "Flyte at dns:///flyte.invalid asks who you are: flyte get run\n" in state.out
+
     def test_without_the_sdk_it_says_what_to_install(
         self, cluster: Cluster, tmp_path: Path
     ) -> None:
