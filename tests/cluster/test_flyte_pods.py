@@ -20,10 +20,9 @@ from between import between
 from flow_world import Flow
 from plane import pods
 from plane.serving import serving
-from plane_world import KEYS, Cluster
+from plane_world import KEYS, Cluster, let_pass
 from real.node import Node
 from real.s3 import S3
-from test_flyte_submit import let_pass
 
 from opslore import config, steps
 from opslore.bucket import Bucket
