@@ -103,9 +103,11 @@ def collect(
 
 def is_repository(path: str) -> bool:
     """Whether a runbook's address is a git repository."""
-    from opslore.sources.docs import is_repository
+    if "://" not in path:
+        return False
+    from opslore.sources import docs
 
-    return "://" in path and is_repository(path)
+    return docs.is_repository(path)
 
 
 def _cloned(
