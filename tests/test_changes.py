@@ -49,7 +49,11 @@ def test_the_same_words_are_no_change(before: Reading, tmp_path: Path) -> None:
             "kubectl -n <namespace> describe jobs <job_name>",
             {"the same commands written otherwise": 1},
         ),
-        ("df -h\n```", "df -h\n```\nAsk Ada.", {"words that no prompt shows": 1, "moved in the file": 11}),
+        (
+            "df -h\n```",
+            "df -h\n```\nAsk Ada.",
+            {"words that no prompt shows": 1, "moved in the file": 11},
+        ),
     ],
     ids=["lines", "blanks", "shell blanks", "flags", "prose"],
 )

@@ -38,7 +38,9 @@ def test_the_alerts_of_a_folder_with_their_commit(remote: Path, tmp_path: Path) 
     found = read(remote, tmp_path, inside="runbook")
     head = git(remote, "rev-parse", "HEAD")
     assert found.commit == head
-    where = {d.title: (d.span.file, d.section, d.span.commit, d.resolution) for d in found.documents}
+    where = {
+        d.title: (d.span.file, d.section, d.span.commit, d.resolution) for d in found.documents
+    }
     assert where == {
         "DiskFull": ("runbook/nodes.md", "Nodes", head, ["df -h"]),
         "FluxStale": ("runbook/flux/FluxStale.md", "flux", head, ["flux get sources git"]),
@@ -94,9 +96,7 @@ def test_what_is_not_there_is_said(remote: Path, tmp_path: Path) -> None:
         read(remote, tmp_path, ref="gone")
 
 
-def test_lint_reads_it_too(
-    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lint_reads_it_too(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPSLORE_CACHE", str(tmp_path / "cache"))
     report = lint.lint(f"file://{remote}", tmp_path, allow={"file"})
     assert report.alerts == 2
