@@ -15,6 +15,9 @@ from opslore.cli_beside import AgentFile, Json
 from opslore.errors import ConfigError, GateFailed, OpsloreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opslore.cards import Card
     from opslore.config import Agent
     from opslore.proving import Proof
     from opslore.watching import Seen
@@ -135,11 +138,7 @@ class Watcher:
 
         version, proof = "", None
         acting = watching.act(settings, seen)
-        while True:
-            with console.progress():
-                found = next(acting, None)
-            if found is None:
-                break
+        while (found := self._next(acting)) is not None:
             if isinstance(found, Proof):
                 proof = found
             elif not self.as_json:
@@ -151,6 +150,15 @@ class Watcher:
         elif proof is not None:
             self._show(proof)
         return 0 if proof is None or proof.holds else UNPROVEN
+
+    def _next(self, acting: Iterator[Card | Proof]) -> Card | Proof | None:
+        try:
+            with console.progress():
+                return next(acting, None)
+        except GateFailed as error:
+            if self.as_json:
+                self._json({"event": "refused", "reasons": error.reasons})
+            raise
 
     def _tell(self, seen: Seen) -> None:
         base = seen.base.version if seen.base else ""
