@@ -46,7 +46,7 @@ def watch(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Release again when the runbook changes, and prove what was learned.
+    """Release a changed runbook, and prove what was learned.
 
     White space, order and other spellings of the same command change nothing. What the gate
     refused is tried again when a source or the agent file has changed.
