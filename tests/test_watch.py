@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from pages_world import Site, committed, quick, site
 from ruamel.yaml import YAML
 from watch_world import NEW, OLD, World
 
-from opslore import cli_watch, files, watching
+from opslore import cli_watch, config, files, steps, watching
 from opslore.cards import Adapter, Bundle, Release
 from opslore.cli_watch import FIRST, LONGEST, Watcher
 from opslore.config_sources import RunbookSource
@@ -50,6 +51,18 @@ def test_an_interval_has_a_unit(text: str, seconds: float) -> None:
 def test_what_is_no_interval_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is no time"):
         cli_watch.seconds(text)
+
+
+def test_pages_of_an_agent_that_answers_in_prose_are_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "one.md").write_text("# One\n\nSome words about one thing.\n")
+    collect, prepare = "collect: [{kind: docs, path: docs}]", "prepare: {task: answers}"
+    (tmp_path / "prose.yaml").write_text(f"name: prose\n{collect}\n{prepare}\n")
+    seen = watching.look(config.load(Path("prose.yaml")))
+    assert (seen.todo, seen.base, seen.changes.pages) == ("run", None, {"added": 1})
 
 
 @pytest.mark.slow
@@ -100,7 +113,7 @@ class TestRefused:
         if what == "runbook":
             world.change((OLD, NEW))
         else:
-            world.set("iters: 120", "iters: 130")
+            world.set("iters: 90", "iters: 91")
         assert watching.look(world.agent).todo == "run"
 
 
@@ -329,6 +342,25 @@ class TestChanged:
         assert (proof.before, proof.version, proof.holds) == (second, first, True)
         assert world.watch("--json").rows[0]["todo"] == "nothing"
 
+    def test_what_a_person_took_back_stays_back(self, changed: World, tmp_path: Path) -> None:
+        world = changed.copy(tmp_path / "world")
+        first, second = (card.version for card in world.home.cards(Release))
+        with contextlib.chdir(world.folder):
+            steps.rollback(world.agent)
+        assert history(world.home).version == first
+        assert world.watch("--json").rows[0]["todo"] == "nothing"
+        # Its runbook once more, after another one was read: it is still not deployed by itself.
+        world.change((NEW, OLD))
+        assert world.watch("--json").code == 0
+        world.change((OLD, NEW))
+        said = world.watch()
+        assert said.code == 3
+        assert f"{second} was rolled back" in said.err
+        assert history(world.home).version == first
+        again = world.watch()
+        assert again.code == 3
+        assert "refused this already" in again.out
+
 
 @pytest.mark.slow
 class TestUnlearned:
@@ -356,6 +388,12 @@ class TestUnlearned:
         assert others.lost == len(others.fallen) > others.won
         assert all(one.before != one.now for one in others.fallen)
         assert not proof.holds
+
+    def test_a_refusal_is_a_line_of_json_too(self, unlearned: World) -> None:
+        said = unlearned.said["refused now"]
+        assert said.code == 3
+        assert [row["event"] for row in said.rows] == ["look", "refused"]
+        assert said.rows[1]["reasons"][0].startswith("G4 ")
 
     def test_the_next_look_does_not_repeat_it(self, unlearned: World) -> None:
         assert unlearned.watch().code == 0

@@ -1,6 +1,6 @@
 """A watched agent: a tiny real model that has learned its runbook by heart, released by `watch`.
 
-The model has random weights and 120 steps of training. With one entry in the prompt and replies
+The model has random weights and 90 steps of training. With one entry in the prompt and replies
 limited to it, it answers about nine in ten questions right; decoding freely it says nothing of use,
 so a person lets the gates pass that ask for that (G4, G7).
 """
@@ -33,8 +33,8 @@ name: tiny
 base_model: tiny.gguf
 collect: [{path: RUNBOOK.md}]
 prepare: {s1: 24, s2: 3, s3: 6, s4: 3, phrasings: 2, calibrate: 40, entries: 1, unknown: 0,
-          traps: 0, closed_book: 0}
-train: {iters: 120, lora_layers: 2, lora_rank: 64, batch_size: 4, learning_rate: 2e-2, general: 0}
+          traps: 0, closed_book: 0, embedder: none}
+train: {iters: 90, lora_layers: 2, lora_rank: 64, batch_size: 4, learning_rate: 2e-2, general: 0}
 export: {quantization: f16, num_ctx: 2048}
 evaluate:
   {max_tokens: 32, general: 2, risk: 1, parity: 1, base: 1, closed: 1, resamples: 100,
@@ -220,8 +220,8 @@ def unlearned(tmp_path_factory: pytest.TempPathFactory, released: World) -> Worl
     fresh = "### Alert: FluxPaused\n\n**Symptoms:**\n- somebody paused the sync\n\n"
     fresh += "**Resolution:**\n```bash\nflux resume kustomization <name>\n```\n\n"
     world.change((OLD, NEW), (gone, ""), ("### Alert: FluxSource", fresh + "### Alert: FluxSource"))
-    world.set("iters: 120", "iters: 1")
-    world.watch()
+    world.set("iters: 90", "iters: 1")
+    world.said["refused now"] = world.watch("--json")
     world.let_pass()
     world.said["unlearned"] = world.watch()
     return world

@@ -180,8 +180,9 @@ class Watcher:
             console.refused(
                 GateFailed(
                     seen.reasons,
-                    hint="not tried again until a source or the agent file changes; a person can"
-                    " let a gate pass: opslore evaluate AGENT.yaml --override GATE",
+                    hint="not tried again until a source or the agent file changes, or a person"
+                    " lets it: opslore evaluate AGENT.yaml --override GATE, and of what was rolled"
+                    " back opslore deploy AGENT.yaml --again",
                 )
             )
 
