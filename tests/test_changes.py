@@ -17,10 +17,10 @@ from opslore.sources import gather
 TEXT = runbook()
 
 
-def read(folder: Path, text: str, *more: object) -> Reading:
+def read(folder: Path, text: str, *more: object, prose: bool = False) -> Reading:
     (folder / "RUNBOOK.md").write_text(text)
     sources = [RunbookSource(path="RUNBOOK.md"), *more]
-    return Reading.of(gather.collect(sources, folder, folder / "keep").rows())  # type: ignore[arg-type]
+    return Reading.of(gather.collect(sources, folder, folder / "keep").rows(), prose)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -122,18 +122,29 @@ def test_a_correction_changes_the_alert_it_names(before: Reading, tmp_path: Path
     assert (one.alert, one.new[0]) == ("BackupTooOld", "velero backup logs")
 
 
-def test_pages_are_counted(before: Reading, tmp_path: Path) -> None:
-    docs = tmp_path / "docs"
+def test_pages_matter_to_an_agent_that_answers_in_prose_alone(tmp_path: Path) -> None:
+    docs, source = tmp_path / "docs", DocsSource(path="docs")
     docs.mkdir()
     for name in ("one", "two"):
         (docs / f"{name}.md").write_text(f"# {name}\n\nSome words about {name}.\n")
-    first = read(tmp_path, TEXT, DocsSource(path="docs"))
-    assert changes.compare(before, first).pages == {"added": 2}
+    before = {prose: read(tmp_path, TEXT, source, prose=prose) for prose in (True, False)}
     (docs / "one.md").write_text("# one\n\nSome   words\nabout one.\n")
     (docs / "two.md").write_text("# two\n\nOther words.\n")
-    assert changes.compare(first, read(tmp_path, TEXT, DocsSource(path="docs"))).pages == {
-        "changed": 1
-    }
+    (docs / "three.md").write_text("# three\n\nMore words.\n")
+    found = changes.compare(before[True], read(tmp_path, TEXT, source, prose=True))
+    assert found.pages == {"added": 1, "changed": 1}
+    assert found.matters
+    found = changes.compare(before[False], read(tmp_path, TEXT, source))
+    assert found.passed == {"pages and threads, which no command is learned from": 2}
+    assert not found.matters
+
+
+def test_to_answers_in_prose_an_alert_is_a_page(tmp_path: Path) -> None:
+    before = read(tmp_path, TEXT, prose=True)
+    text = TEXT.replace("chronyc tracking", "chronyc  tracking")
+    assert not changes.compare(before, read(tmp_path, text, prose=True)).matters
+    text = TEXT.replace("Call the owner", "Ring the owner")
+    assert changes.compare(before, read(tmp_path, text, prose=True)).pages == {"changed": 1}
 
 
 def test_everything_is_new_without_a_release(before: Reading) -> None:

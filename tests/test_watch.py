@@ -279,7 +279,7 @@ class TestChanged:
         told = [(a.question, a.answer, a.right) for a in one.answers if a.by == "evaluation"]
         assert sorted(told) == sorted(about)
         assert len(about) >= 2
-        assert one.asked == len(one.answers) == 8
+        assert one.asked == len(one.answers) == len({a.question for a in one.answers}) == 8
         assert one.right == sum(a.right for a in one.answers)
         assert {a.answer for a in one.answers if a.right} == {NEW}
         trained = {e.question for e, _ in now.values()}

@@ -8,6 +8,7 @@ another spelling of the same command changes nothing that a model learns.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -52,9 +53,9 @@ class Changes(Record):
     alerts: list[Change] = Field(default_factory=list)
     """What matters, in the order of the sources."""
     pages: dict[str, int] = Field(default_factory=dict)
-    """Documents that are no alerts: how many were added, removed, changed. They matter too."""
+    """What an agent that answers in prose reads: how many were added, removed, changed."""
     passed: dict[str, int] = Field(default_factory=dict)
-    """What changed and does not matter -> how many alerts."""
+    """What changed and does not matter -> how many alerts, or pages."""
     total: int = 0
     """Documents there are now."""
 
@@ -74,23 +75,28 @@ class Reading:
 
     alerts: list[Document] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
+    prose: bool = False
+    """It is for an agent that answers in prose; any other learns nothing from the others."""
 
     @classmethod
-    def of(cls, rows: Iterable[object]) -> Reading:
-        """Read documents once; whatever else stands among them is left out."""
+    def of(cls, rows: Iterable[object], prose: bool = False) -> Reading:
+        """Read documents once; whatever else stands among them is left out.
+
+        Args:
+            rows: the documents.
+            prose: for an agent that answers in prose, to which alerts are pages like any other.
+        """
         given: list[Document] = []
         others: dict[str, str] = {}
         for row in rows:
             if not isinstance(row, Document):
                 continue
-            if row.kind in ("alert", "correction"):
+            if row.kind in ("alert", "correction") and not prose:
                 given.append(row)
             else:
-                said = [row.title, row.text, *(turn.text for turn in row.turns)]
-                words = "\0".join(_flat(text) for text in said)
-                others[row.id] = hashlib.sha256(words.encode()).hexdigest()
+                others[row.id] = _digest(row)
         applied, _ = corrected.applied(given)
-        return cls([one for one in applied if one.kind == "alert"], others)
+        return cls([one for one in applied if one.kind == "alert"], others, prose)
 
 
 def compare(before: Reading, now: Reading) -> Changes:
@@ -107,9 +113,12 @@ def compare(before: Reading, now: Reading) -> Changes:
     if not found and not removed and _order(before.alerts) != _order(now.alerts):
         passed["order of the alerts"] += 1
     found += [_one("removed", one, old=one) for one in removed]
+    pages = _pages(before.others, now.others)
+    if pages and not now.prose:
+        passed["pages and threads, which no command is learned from"] = sum(pages.values())
     return Changes(
         alerts=found,
-        pages=_pages(before.others, now.others),
+        pages=pages if now.prose else {},
         passed=dict(passed),
         total=len(now.alerts) + len(now.others),
     )
@@ -190,6 +199,15 @@ def _one(
         fields=list(fields),
         place=f"{document.span.file}:{document.span.first}",
     )
+
+
+def _digest(document: Document) -> str:
+    """What a page or thread says and who says it; who liked it is left out."""
+    turns = [
+        (_flat(turn.text), turn.trust, turn.association, turn.marks) for turn in document.turns
+    ]
+    said = [_flat(document.title), _flat(document.text), document.trust, document.state, turns]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _pages(before: dict[str, str], now: dict[str, str]) -> dict[str, int]:

@@ -7,13 +7,14 @@ question or one that the evaluation asked, and the replies are decoded, judged a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from opslore import progress, steps, store
 from opslore.cards import Bundle, Dataset, Evaluation, Example, Result, Split
 from opslore.changes import Changes
 from opslore.config import Agent
+from opslore.dataset import phrasing
 from opslore.dataset.clean import answer_in_question
 from opslore.dataset.writer import Writer
 from opslore.evaluation import abstention, columns, scorers
@@ -115,13 +116,25 @@ def _examples(
     found = []
     for entry in wanted:
         least = each - sum(about(e, entry.id) for e in asked)
-        # Twice as many are written, because some are taken or have the answer in them.
-        for example in writer.tested([entry], "s1", 2 * each if least > 0 else 0):
+        for example in _written(writer, entry, each):
             if least <= 0:
                 break
             if example.question in taken or answer_in_question(example):
                 continue
             taken.add(example.question)
             least -= 1
-            found.append(example.model_copy(update={"id": f"{_OWN}{example.id}"}))
+            found.append(example)
     return found
+
+
+def _written(writer: Writer, entry: Entry, count: int) -> Iterator[Example]:
+    """Questions about an alert in every format in turn; more than are wanted, for some are taken.
+
+    They are S1 prompts, also about an alert that S2 holds out: a release has to answer it too.
+    """
+    kinds = phrasing.formats()
+    for number in range(2 * count):
+        rng = writer.rng(f"{_OWN}{entry.id}/{number}")
+        question = writer.phrase(entry, kinds[number % len(kinds)], "test", rng)
+        example = writer.example(entry, question, "s1", number)
+        yield example.model_copy(update={"id": f"{_OWN}{entry.id}-{number}"})

@@ -34,14 +34,20 @@ def seen(found: Seen) -> list[RenderableType]:
         parts.append(_table(changes))
     if base is not None and changes.pages:
         told = ", ".join(f"{count} {name}" for name, count in changes.pages.items())
-        parts.append(f"pages and threads: {told}")
+        parts.append(f"documents: {told}")
     for name, count in changes.passed.items():
-        noun = "" if name.startswith("order") else f" ({count} alert{'' if count == 1 else 's'})"
-        parts.append(f"does not matter: {name}{noun}")
+        parts.append(f"does not matter: {name}{_count(name, count)}")
     since = f" since {base.version}" if base else ""
     same = "" if changes.matters or changes.passed else f"no change{since}: "
     parts.append(f"{same}{_TODO[found.todo]}")
     return parts
+
+
+def _count(name: str, count: int) -> str:
+    if name.startswith("order"):
+        return ""
+    noun = "document" if name.startswith("pages") else "alert"
+    return f" ({count} {noun}{'' if count == 1 else 's'})"
 
 
 def _table(changes: Changes) -> Table:

@@ -79,14 +79,14 @@ def look(agent: Agent, allow: Collection[str] = ()) -> Seen:
     """
     home = steps.store_of(agent)
     found = harvesting.gathered(agent, allow)
-    now = Reading.of(found.rows())
+    now = Reading.of(found.rows(), _prose(agent))
     tried = recall(home)
     if tried is not None and not tried.done and tried.settings == _settings(agent):
         target = home.find(Corpus, tried.corpus)
-        if target is not None and not compare(reading(home, target), now).matters:
+        if target is not None and not compare(reading(agent, home, target), now).matters:
             return _unfinished(agent, home, tried, target)
     base = _newest(home)
-    changes = compare(_released(home, base), now)
+    changes = compare(_released(agent, home, base), now)
     return Seen(changes, "run" if changes.matters else "nothing", base, [], found)
 
 
@@ -118,7 +118,7 @@ def act(agent: Agent, seen: Seen) -> Iterator[Card | Proof]:
             raise
         release = next(card for card in made if isinstance(card, Release))
         # Answers in prose have no commands to prove; their gate has compared both releases.
-        if seen.base is not None and agent.prepare.task == "commands":
+        if seen.base is not None and not _prose(agent):
             evaluation = next(card for card in made if isinstance(card, Evaluation))
             yield proving.prove(agent, home, seen.changes, seen.base, release, evaluation)
         _note(home, tried.model_copy(update={"done": True}))
@@ -141,16 +141,16 @@ def recall(home: Store) -> Tried | None:
         ) from error
 
 
-def reading(home: Store, corpus: Corpus) -> Reading:
+def reading(agent: Agent, home: Store, corpus: Corpus) -> Reading:
     """What a corpus holds, ready to be compared."""
     rows = store.read_rows(home.path(corpus) / "documents.jsonl", Document)
-    return Reading.of(rows)
+    return Reading.of(rows, _prose(agent))
 
 
 def _unfinished(agent: Agent, home: Store, tried: Tried, target: Corpus) -> Seen:
     """A try that was stopped or refused, and the sources are still those of it."""
     base = home.find(Release, tried.before) if tried.before else None
-    changes = compare(_released(home, base), reading(home, target))
+    changes = compare(_released(agent, home, base), reading(agent, home, target))
     todo: Todo = "resume"
     if tried.refused and not _more(agent, target):
         todo = "refused"
@@ -179,12 +179,12 @@ def _newest(home: Store) -> Release | None:
     return home.latest(Release)
 
 
-def _released(home: Store, release: Release | None) -> Reading:
+def _released(agent: Agent, home: Store, release: Release | None) -> Reading:
     """What a release was made from; nothing without one."""
     if release is None:
-        return Reading()
+        return Reading(prose=_prose(agent))
     dataset = steps.dataset_of(home, steps.parent(home, release, Bundle))
-    return reading(home, steps.parent(home, dataset, Corpus))
+    return reading(agent, home, steps.parent(home, dataset, Corpus))
 
 
 def _released_and_deployed(agent: Agent, home: Store, corpus: Corpus) -> Iterator[Card]:
@@ -195,6 +195,10 @@ def _released_and_deployed(agent: Agent, home: Store, corpus: Corpus) -> Iterato
             back = card.version in history(home).before
             yield steps.deploy(agent, card, again=back)
             return
+
+
+def _prose(agent: Agent) -> bool:
+    return agent.prepare.task == "answers"
 
 
 def _note(home: Store, tried: Tried) -> None:
