@@ -67,6 +67,7 @@ class TestStart:
             "report",
             "why",
             "refresh",
+            "watch",
             "tune",
             "correct",
             "review",
