@@ -62,6 +62,7 @@ class TestStart:
             "evaluate",
             "publish",
             "deploy",
+            "submit",
             "ask",
             "trace",
             "report",

@@ -176,13 +176,13 @@ def deploy(
     _single(agent, as_json, lambda a: steps.deploy(a, steps.store_of(a).latest(Release), again))
 
 
+app.command()(cli_submit.submit)
 app.command()(beside.ask)
 app.command()(beside.trace)
 app.command()(beside.report)
 app.command()(gate.why)
 app.command()(cli_refresh.refresh)
 app.command()(cli_watch.watch)
-app.command()(cli_submit.submit)
 app.command()(cli_tune.tune)
 app.command()(trust.correct)
 app.command()(trust.review)

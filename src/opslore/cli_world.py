@@ -30,7 +30,7 @@ def status(
     domain: Domain = "",
     as_json: Json = False,
 ) -> None:
-    """How far the steps are, what is deployed where, Jobs and Flyte's runs."""
+    """How far the steps are, what is deployed where, Jobs, runs."""
     settings = console.agent(agent)
     if run:
         again = cli_submit.again(agent, run, project, domain)

@@ -1,0 +1,176 @@
+"""The seven steps as pods of a node: started by the tests' control plane, run by Flyte's `a0`.
+
+Real are the pods (containerd, runc, kubelet), their image, the SDK in them, the bucket, MLflow and
+`opslore submit`. The control plane is tests/plane: docs/decisions/0033-flyte-backend.md says why.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import flow_world
+import flyte_world
+import pytest
+from between import between
+from flow_world import Flow
+from plane import pods
+from plane.serving import serving
+from plane_world import KEYS, Cluster
+from real.node import Node
+from real.s3 import S3
+from test_flyte_submit import let_pass
+
+from opslore import config, steps
+from opslore.bucket import Bucket
+from opslore.cards import Adapter, Bundle, Corpus, Dataset, Deployment, Evaluation, Release
+from opslore.release import keys
+
+pytest_plugins = ["real.fixtures"]
+
+STEPS, EVERY, KILLED = 60, 5, 20
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    kube_node: Node, s3_server: S3, mlflow_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    room = tmp_path_factory.mktemp("pods")
+    image, folder = flyte_world.world(room / "image"), flyte_world.world(room / "world")
+    archive = room / "image.tar"
+    pods.pack(archive, image)
+    kube_node.bring(archive)
+    archive.unlink()
+    name = f"ml-{secrets.token_hex(6)}"
+    with (
+        between(s3_server.url, kube_node.address) as bucket,
+        between(mlflow_server, kube_node.address) as mlflow,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        server = S3(bucket.url, s3_server.access_key, s3_server.secret_key)
+        for key, value in server.environment().items():
+            patch.setenv(key, value)
+        patch.setenv("XDG_CONFIG_HOME", str(room / "signer"))
+        known = {
+            **server.environment(),
+            "OPSLORE_SIGNING_KEY": keys.private().path.read_text(),
+            "OPSLORE_FLYTE_IMAGE": pods.IMAGE,
+        }
+        Bucket.open(f"s3://{name}").ready()
+        given = f"store: s3://{name}/team\npublish: {{registry: '{mlflow.url}'}}\ncollect:"
+        agent = (folder / "tiny.yaml").read_text().replace("collect:", given)
+        (folder / "tiny.yaml").write_text(agent)
+        quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "DO_NOT_TRACK": "1"}
+        started = pods.Pods(kube_node, quiet, {key: known[key] for key in KEYS})
+        with serving(server, name, started, kube_node.address) as plane:
+            (folder / ".flyte").mkdir()
+            (folder / ".flyte" / "config.yaml").write_text(plane.settings())
+            made = Cluster(folder, plane, started, known)
+            made.register("1")
+            yield made
+
+
+@pytest.fixture(scope="module")
+def submitted(cluster: Cluster) -> Flow:
+    """The first run is refused; Ada lets it pass; the second."""
+    refused = cluster.call("submit", "tiny.yaml")
+    assert refused.code == 3, refused.err + str(cluster.pods.logs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cluster.folder)
+        for name, value in cluster.environment().items():
+            patch.setenv(name, value)
+        let_pass()
+    return cluster.call("submit", "tiny.yaml", "--json")
+
+
+def test_pods_make_the_release_that_opslore_run_makes(
+    cluster: Cluster, submitted: Flow, tmp_path: Path
+) -> None:
+    assert submitted.code == 0, submitted.err
+    here = flyte_world.world(tmp_path / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPSLORE_CACHE", str(tmp_path / "cache"))
+        patch.chdir(here)
+        assert flow_world.call(here, "run", "tiny.yaml").code == 3
+        let_pass()
+        done = flow_world.call(here, "run", "tiny.yaml")
+        assert done.code == 0, done.err
+        kinds = (Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment)
+        home = steps.store_of(config.load(Path("tiny.yaml")))
+        mine = {kind: home.latest(kind) for kind in kinds}
+        patch.chdir(cluster.folder)
+        for name, value in cluster.environment().items():
+            patch.setenv(name, value)
+        away = steps.store_of(config.load(Path("tiny.yaml")))
+        theirs = {kind: away.latest(kind) for kind in kinds}
+    assert json.loads(submitted.out)["deployment"]["id"] == theirs[Deployment].id
+    for kind in kinds[:5]:
+        assert theirs[kind].id == mine[kind].id, kind
+    versions = [found[Release].version for found in (mine, theirs)]  # type: ignore[attr-defined]
+    assert len({version.split("-")[1] for version in versions}) == 1
+    hashes = [found[Bundle].gguf_sha256 for found in (mine, theirs)]  # type: ignore[attr-defined]
+    assert len(set(hashes)) == 1
+
+
+def test_every_step_was_a_pod_of_the_node_with_its_own_image(
+    cluster: Cluster, submitted: Flow
+) -> None:
+    ran = {pod.action.rpartition(".")[2] for pod in cluster.pods.started}
+    assert ran == {"run", "collect", "harvest", "together", *KINDS}
+    for name, spec in cluster.pods.specs.items():
+        assert spec.spec.node_name == "node", name
+        assert spec.spec.containers[0].image == pods.IMAGE
+        told = {one.name: one for one in spec.spec.containers[0].env}
+        if "AWS_SECRET_ACCESS_KEY" in told:  # never by value
+            assert told["AWS_SECRET_ACCESS_KEY"].value is None
+
+
+KINDS = ("prepare", "train", "export", "evaluate", "publish", "deploy")
+
+
+def test_the_pod_after_a_deleted_one_repeats_less_than_a_checkpoint(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = cluster.agent("killed", **{"iters: 1,": f"iters: {STEPS}, save_every: {EVERY},"})
+    for key, value in cluster.environment().items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(cluster.folder)
+    bucket = Bucket.open(config.load(Path(name)).store)
+    process = cluster.start("submit", name)
+    pod = _wait(lambda: next((p for p in cluster.pods.alive.values() if "train" in p.action), None))
+    at = _wait(lambda: _checkpoint(bucket))
+    cluster.pods.delete(pod.name)  # type: ignore[attr-defined]
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 3, err
+    (line,) = [line for line in out.splitlines() if line.startswith("train")]
+    assert line.endswith("2 tries")
+    said = cluster.pods.logs[pod.name.removesuffix("1") + "2"]  # type: ignore[attr-defined]
+    (begun,) = re.findall(r"goes on from checkpoint-(\d+) of s3://", said)
+    assert int(begun) >= int(str(at)) >= KILLED
+    home = steps.store_of(config.load(Path(name)))
+    rows = (home.path(home.latest(Adapter)) / "loss.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert not bucket.sizes("killed/.work")
+
+
+def _checkpoint(bucket: Bucket) -> int:
+    if there := bucket.get(next(iter(_notes(bucket)), "none")):
+        (step,) = re.findall(r'"name": ?"checkpoint-(\d+)"', there.data.decode())
+        return int(step) if int(step) >= KILLED else 0
+    return 0
+
+
+def _notes(bucket: Bucket) -> list[str]:
+    return [key for key in bucket.sizes("killed/.work") if key.endswith("checkpoint.json")]
+
+
+def _wait(found: Callable[[], object], seconds: float = 300) -> object:
+    until = time.monotonic() + seconds
+    while not (there := found()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return there
