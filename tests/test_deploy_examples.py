@@ -130,7 +130,7 @@ class TestFlux:
         assert spec["automountServiceAccountToken"] is False
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in [*spec["initContainers"], *spec["containers"]]:
+        for container in spec["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -149,7 +149,7 @@ class TestFlux:
             for port in one["spec"]["ports"]
         }
         agent = config.load(FLUX / "agent" / "sre.yaml")
-        env = {one["name"]: one["value"] for one in pod()["containers"][0]["env"]}
+        env = {one["name"]: one.get("value", "") for one in pod()["containers"][0]["env"]}
         (ollama,) = agent.deploy
         named = {agent.publish.registry, ollama.url, env["AWS_ENDPOINT_URL"]}  # type: ignore[union-attr]
         assert named <= served
@@ -161,7 +161,7 @@ class TestFlux:
         (container,) = pod()["containers"]
         writable = [m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")]
         assert writable == ["/work", "/tmp"]
-        env = {one["name"]: one["value"] for one in container["env"]}
+        env = {one["name"]: one.get("value", "") for one in container["env"]}
         for name in ("HOME", "OPSLORE_CACHE", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
             assert env[name].startswith("/work")
         assert container["workingDir"] == "/work"
@@ -175,20 +175,12 @@ class TestFlux:
         source = next(one for one in cluster_objects() if one["kind"] == "GitRepository")
         assert source["spec"]["secretRef"] == {"name": "runbook-git"}
 
-    def test_the_key_is_copied_as_the_program_wants_it(self, tmp_path: Path) -> None:
-        (container,) = pod()["initContainers"]
-        (tmp_path / "secret").mkdir()
-        (tmp_path / "key").mkdir()
-        (tmp_path / "secret" / "signing.pem").write_text(keys.private().path.read_text())
-        (tmp_path / "secret" / "signing.pem").chmod(0o440)
-        words = [re.sub(r"^/(secret|key)/", rf"{tmp_path}/\1/", w) for w in container["command"]]
-        subprocess.run(words, check=True)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(keys.KEY, str(tmp_path / "key" / "signing.pem"))
-            assert keys.private().public.pem
-            patch.setenv(keys.KEY, str(tmp_path / "secret" / "signing.pem"))
-            with pytest.raises(config.ConfigError, match="others may read"):
-                keys.private()
+    def test_the_key_is_the_one_that_the_page_of_the_cluster_makes(self) -> None:
+        (container,) = pod()["containers"]
+        (key,) = [one["valueFrom"] for one in container["env"] if one["name"] == keys.KEY]
+        assert key == {"secretKeyRef": {"name": "opslore-signing", "key": keys.KEY}}
+        page = (ROOT / "docs" / "cluster.md").read_text()
+        assert f"generic opslore-signing --from-file={keys.KEY}=" in page
 
     def test_its_path_and_source_name_what_is_there(self) -> None:
         (flux,) = [o for o in cluster_objects() if o["apiVersion"].startswith("kustomize.toolkit")]
