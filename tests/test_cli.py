@@ -68,6 +68,7 @@ class TestStart:
             "report",
             "why",
             "refresh",
+            "watch",
             "tune",
             "correct",
             "review",

@@ -17,7 +17,7 @@ import typer
 
 from opslore import cli_beside as beside
 from opslore import cli_gate as gate
-from opslore import cli_lint, cli_refresh, cli_submit, cli_tune, console, machine
+from opslore import cli_lint, cli_refresh, cli_submit, cli_tune, cli_watch, console, machine
 from opslore import cli_trust as trust
 from opslore import cli_world as world
 from opslore.cli_beside import AgentFile, Json
@@ -182,6 +182,7 @@ app.command()(beside.trace)
 app.command()(beside.report)
 app.command()(gate.why)
 app.command()(cli_refresh.refresh)
+app.command()(cli_watch.watch)
 app.command()(cli_tune.tune)
 app.command()(trust.correct)
 app.command()(trust.review)
@@ -239,7 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
     0 done, 1 a bug or the disk, 2 the agent file or a missing input, 3 the gate refuses, 4 a
-    damaged file, 65 the data, 66 a source, 75 try again later, 130 Ctrl-C, 143 SIGTERM.
+    damaged file, 5 released but not well learned (watch), 65 the data, 66 a source, 75 try again
+    later, 130 Ctrl-C, 143 SIGTERM.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get("OPSLORE_DEBUG", "") not in ("", "0")

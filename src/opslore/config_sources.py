@@ -12,11 +12,16 @@ REPOSITORY = r"^[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]{1,100}$"
 
 
 class RunbookSource(Section):
-    """A runbook: one Markdown file, a folder with a file per alert, or an https URL."""
+    """A runbook: one Markdown file, a folder with a file per alert, a git URL or an https URL."""
 
     kind: Literal["runbook"] = "runbook"
     path: str
-    """File, folder (relative to where you run the command) or https URL."""
+    """File, folder (relative to where you run the command), git URL (`https://HOST/NAME.git`) or
+    https URL of a file."""
+    ref: str = ""
+    """Branch or tag of a git repository; empty is its default branch."""
+    inside: str = ""
+    """File or folder of a git repository; empty reads every Markdown file of it."""
     fields: dict[str, list[str]] = Field(default_factory=dict)
     """More names for `symptoms`, `investigation`, `resolution`, `severity`, in any language."""
     titles: list[str] = Field(default_factory=list)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from opslore import steps, store, summary
-from opslore.cards import Card, Record
+from opslore.cards import Card, Corpus, Record
 from opslore.config import Agent
 from opslore.errors import GateFailed
 from opslore.lineage import KINDS
 
 
-def walk(agent: Agent) -> Iterator[Card]:
+def walk(agent: Agent, corpus: Corpus | None = None) -> Iterator[Card]:
     """The seven steps in order, each card as soon as it is there.
+
+    Args:
+        agent: the agent file.
+        corpus: what was read before; else the sources are read now.
 
     Raises:
         GateFailed: the evaluation refuses the release; everything made so far is kept.
     """
-    yield (corpus := steps.collect(agent))
+    yield (corpus := corpus or steps.collect(agent))
     yield (dataset := steps.prepare(agent, corpus))
     yield (adapter := steps.train(agent, dataset))
     yield (bundle := steps.export(agent, adapter))

@@ -47,15 +47,15 @@ C = TypeVar("C", bound=Card)
 VERSION = "0.1.0"
 
 STEP_OF = {
-    "harvest": "collect",
     "corpus": "collect",
     "dataset": "prepare",
     "adapter": "train",
     "bundle": "export",
-    "shard": "evaluate",
     "evaluation": "evaluate",
     "release": "publish",
     "deployment": "deploy",
+    "harvest": "collect",
+    "shard": "evaluate",
 }
 
 _finding: ContextVar[bool] = ContextVar("opslore_finding", default=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 
-from . import browser, emulate, flyte1, helm, kube, mlflow, ollama, s3
+from . import browser, emulate, flux, flyte1, helm, kube, mlflow, ollama, s3
 from .parts import build
 
 # The quick ones first: a mistake in them shows before the long builds begin.
 PARTS = [
     *s3.PARTS,
     *helm.PARTS,
+    *flux.PARTS,
     *emulate.PARTS,
     *flyte1.PARTS,
     *mlflow.PARTS,

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from . import emulate, flyte1, kube, mlflow, node, ollama, s3
+from . import emulate, flux, flyte1, kube, mlflow, node, ollama, s3
 from . import helm as programs
 from .parts import Missing, tail
 
@@ -69,6 +69,12 @@ def helm() -> Path:
 def kubectl() -> Path:
     """The path of kubectl."""
     return _or_without(programs.kubectl)
+
+
+@pytest.fixture(scope="session")
+def flux_definitions() -> list[Path]:
+    """The files with Flux's CustomResourceDefinitions (see flux.py)."""
+    return _or_without(flux.definitions)
 
 
 @pytest.fixture(scope="session")

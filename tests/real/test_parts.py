@@ -158,7 +158,7 @@ def test_the_mlflow_server_is_the_version_of_the_client() -> None:
 
 def test_no_two_parts_share_a_folder() -> None:
     folders = [part.folder for part in PARTS]
-    assert len(set(folders)) == len(folders) == 9
+    assert len(set(folders)) == len(folders) == 10
 
 
 def test_a_cut_off_wait_for_the_lock_ends(cache: Path) -> None:

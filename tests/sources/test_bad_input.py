@@ -304,7 +304,7 @@ def test_a_path_that_cannot_be_read(tmp_path: Path, path: str, message: str) -> 
     assert error.message == message
     assert error.hint == (
         f"collect.path '{path}' was looked up in {tmp_path}; "
-        "give a Markdown file, a folder of them, or an https URL"
+        "give a Markdown file, a folder of them, a git URL, or an https URL"
     )
     assert (error.exit_code, error.retryable) == (66, False)
 

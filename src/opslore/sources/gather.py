@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,25 +69,30 @@ class Gathered:
         }
 
 
-def collect(sources: Sequence[Source], root: Path, keep: Path) -> Gathered:
+def collect(
+    sources: Sequence[Source], root: Path, keep: Path, allow: Collection[str] = ()
+) -> Gathered:
     """Bring every source up to date and read it.
 
     Args:
         sources: the `collect` section.
         root: folder that relative paths start from.
         keep: folder in which each source keeps what it fetched.
+        allow: places that may be read though they are not public, see `Ground`; for tests.
 
     Raises:
         SourceError: nothing there, it cannot be read, or a limit; what was fetched is kept.
         DataError: nothing in it.
         NotMade: only what is there is asked for, and nothing was ever fetched.
     """
-    return counted([read(source, root, keep) for source in sources])
+    return counted([read(source, root, keep, allow) for source in sources])
 
 
-def read(source: Source, root: Path, keep: Path) -> tuple[str, Collected | Stream]:
+def read(
+    source: Source, root: Path, keep: Path, allow: Collection[str] = ()
+) -> tuple[str, Collected | Stream]:
     """A source's name with what it gives, brought up to date; arguments and errors as `collect`."""
-    return name(source), _opened(source, root, keep)
+    return name(source), _opened(source, root, keep, allow)
 
 
 def counted(parts: list[tuple[str, Collected | Stream]]) -> Gathered:
@@ -108,23 +113,33 @@ def counted(parts: list[tuple[str, Collected | Stream]]) -> Gathered:
     return Gathered(parts, digest.hexdigest(), list(tables.values()))
 
 
-def _opened(source: Source, root: Path, keep: Path) -> Collected | Stream:
-    if isinstance(source, RunbookSource):
-        from opslore.sources import runbook
-
-        return runbook.collect(source, root)
+def _opened(source: Source, root: Path, keep: Path, allow: Collection[str]) -> Collected | Stream:
     module = importlib.import_module(f"opslore.sources.{source.kind}")
     folder = keep / f"{source.kind}-{hashlib.sha256(name(source).encode()).hexdigest()[:12]}"
     offline = store.is_finding()
     if offline and _is_remote(source) and not folder.is_dir():
         raise store.NotMade(Corpus.kind, begun=False)
-    found = module.collect(source, Ground(root, folder, offline=offline))
+    if isinstance(source, RunbookSource):
+        return _runbook(source, root, folder, offline, allow)
+    found = module.collect(source, Ground(root, folder, offline=offline, allow=allow))
     assert isinstance(found, Collected | Stream), f"opslore.sources.{source.kind}"
     return found
 
 
+def _runbook(
+    source: RunbookSource, root: Path, folder: Path, offline: bool, allow: Collection[str]
+) -> Collected:
+    from opslore.sources import runbook
+
+    return runbook.collect(source, root, keep=folder, offline=offline, allow=allow)
+
+
 def _is_remote(source: Source) -> bool:
     """Whether reading it needs the network, the first time at least."""
+    if isinstance(source, RunbookSource):
+        from opslore.sources import runbook
+
+        return runbook.is_repository(source.path)  # a file at an address is never kept
     path = getattr(source, "path", "")
     return source.kind == "issues" or "://" in path or bool(getattr(source, "repository", ""))
 

@@ -43,7 +43,7 @@ def read_repository(
     rows: list[Document | Dropped] = []
     chosen: list[Blob] = []
     for blob in tree.blobs:
-        reason = _why_not(blob, suffixes) or left_out(blob.path, include, exclude)
+        reason = why_not(blob, suffixes) or left_out(blob.path, include, exclude)
         if reason:
             rows.append(Dropped(what=blob.path, reason=reason))
         else:
@@ -60,7 +60,8 @@ def read_repository(
     return Stream(lambda: iter(rows), tree.commit, len(chosen))
 
 
-def _why_not(blob: Blob, suffixes: tuple[str, ...]) -> str:
+def why_not(blob: Blob, suffixes: tuple[str, ...]) -> str:
+    """Why a file is not read; empty when it is."""
     path = PurePosixPath(blob.path)
     if path.suffix.lower() not in suffixes:
         return f"not a documentation file ({', '.join(suffixes)})"

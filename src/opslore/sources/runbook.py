@@ -1,4 +1,4 @@
-"""A runbook to alerts: one Markdown file, a folder with a file per alert, or an https URL."""
+"""A runbook to alerts: a Markdown file, a folder with a file per alert, a git or an https URL."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from opslore import files
 from opslore.cards import Document, Dropped, Span
 from opslore.config_sources import RunbookSource
 from opslore.errors import DataError, SourceError
@@ -38,6 +39,8 @@ class _Raw:
     path: Path | None
     data: bytes
     url: str = ""
+    stamp: tuple[str, str] = ("", "")
+    """Commit and its date, of a file that was read from a repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,22 @@ class _Found:
     """A page without fields that only names another page."""
 
 
-def collect(source: RunbookSource, root: Path, *, allow: Collection[str] = ()) -> Collected:
+def collect(
+    source: RunbookSource,
+    root: Path,
+    *,
+    keep: Path | None = None,
+    offline: bool = False,
+    allow: Collection[str] = (),
+) -> Collected:
     """Read every alert of a runbook.
 
     Args:
         source: path or URL, and the names that this runbook adds.
         root: folder that a relative path starts from, and that spans are relative to.
-        allow: `host:port` pairs a URL may name though they are not public; for tests.
+        keep: folder for the copy of a git repository; one in the cache by default.
+        offline: of a git repository read the copy that is kept.
+        allow: `host:port` pairs a URL may name though they are not public, and `file`; for tests.
 
     Raises:
         SourceError: nothing at that path or URL, or it cannot be read.
@@ -65,7 +77,9 @@ def collect(source: RunbookSource, root: Path, *, allow: Collection[str] = ()) -
     """
     dropped: list[Dropped] = []
     fields = Fields(source.fields, source.titles)
-    if "://" in source.path:
+    if is_repository(source.path):
+        raws, alone = _cloned(source, keep, offline, allow, dropped)
+    elif "://" in source.path:
         raws, alone = [_download(source.path, allow)], True
     else:
         raws, alone = _open(source.path, root, dropped)
@@ -83,7 +97,37 @@ def collect(source: RunbookSource, root: Path, *, allow: Collection[str] = ()) -
     if not found:
         raise _nothing(source.path, read, dropped)
     past = history([raw.path for raw in raws if raw.path])
-    return Collected(_documents(found, past), dropped, past.head, read)
+    head = past.head or next((raw.stamp[0] for raw in raws), "")
+    return Collected(_documents(found, past), dropped, head, read)
+
+
+def is_repository(path: str) -> bool:
+    """Whether a runbook's address is a git repository."""
+    if "://" not in path:
+        return False
+    from opslore.sources import docs
+
+    return docs.is_repository(path)
+
+
+def _cloned(
+    source: RunbookSource,
+    keep: Path | None,
+    offline: bool,
+    allow: Collection[str],
+    dropped: list[Dropped],
+) -> tuple[list[_Raw], bool]:
+    """The files of a repository, and whether one was named."""
+    from opslore.sources.runbook_git import checkout
+
+    named = hashlib.sha256(f"{source.path} {source.ref}".encode()).hexdigest()[:12]
+    kept = keep or files.cache() / "runbooks" / named
+    found = checkout(source, kept, dropped, offline, allow)
+    stamp = (found.commit, found.date)
+    return [
+        _Raw(file.path, Path(file.path).stem, file.folder, None, file.data, file.url, stamp)
+        for file in found.files
+    ], found.alone
 
 
 def _download(url: str, allow: Collection[str]) -> _Raw:
@@ -113,7 +157,7 @@ def _open(given: str, root: Path, dropped: list[Dropped]) -> tuple[list[_Raw], b
 def _hint(given: str, root: Path) -> str:
     return (
         f"collect.path {printable(given)!r} was looked up in {printable(root.absolute())}; "
-        "give a Markdown file, a folder of them, or an https URL"
+        "give a Markdown file, a folder of them, a git URL, or an https URL"
     )
 
 
@@ -212,7 +256,7 @@ def _documents(found: list[_Found], past: History) -> list[Document]:
     for item in found:
         draft, raw = item.draft, item.raw
         seen[draft.section, draft.title] += 1
-        commit, updated = stamps[raw.path] if raw.path else ("", "")
+        commit, updated = stamps[raw.path] if raw.path else raw.stamp
         documents.append(
             Document(
                 id=_id(draft, seen[draft.section, draft.title]),
