@@ -73,11 +73,16 @@ CACHE_VERSION = f"{store.VERSION}-{Card.schema_version}-{_ENDPOINT[:8]}"
 class Needs:
     """What a step's pod asks for."""
 
-    cpu: int
+    cpu: float
     """Cores."""
     memory: int
     """GiB."""
     gpus: int = 0
+
+    @property
+    def millicores(self) -> str:
+        """The cores as Kubernetes writes them."""
+        return f"{round(1000 * self.cpu)}m"
 
 
 NEEDS = {
@@ -90,7 +95,7 @@ NEEDS = {
     "judge": Needs(4, 8),
     "publish": Needs(1, 4),
     "deploy": Needs(1, 4),
-    "flow": Needs(1, 1),
+    "flow": Needs(0.25, 1),  # it waits for the pods that it calls
 }
 """Enough for models up to about half a billion weights; docs/training.md says how memory grows."""
 

@@ -37,7 +37,7 @@ def _room(step: str, name: str, *after: flyte.TaskEnvironment) -> flyte.TaskEnvi
         name=name,
         image=flowing.IMAGE,
         resources=flyte.Resources(
-            cpu=needs.cpu, memory=f"{needs.memory}Gi", gpu=needs.gpus or None
+            cpu=needs.millicores, memory=f"{needs.memory}Gi", gpu=needs.gpus or None
         ),
         env_vars=flowing.known(),
         secrets=[

@@ -43,7 +43,7 @@ class Keys(NamedTuple):
 def _step(name: str) -> Callable[[F], F]:
     """Declare a task: what its pod needs, and what of it Flyte may keep."""
     needs = flowing.NEEDS[name]
-    asked = Resources(cpu=str(needs.cpu), mem=f"{needs.memory}Gi", gpu=str(needs.gpus) or None)
+    asked = Resources(needs.millicores, f"{needs.memory}Gi", str(needs.gpus) or None)
     kept = name in flowing.CACHED and flowing.is_shared()
     declared: Callable[[F], F] = task(
         requests=asked,
