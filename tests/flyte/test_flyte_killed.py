@@ -19,7 +19,7 @@ from opslore.cards import Adapter
 pytest_plugins = ["real.fixtures"]
 pytestmark = pytest.mark.slow
 
-STEPS, EVERY, KILLED = 60, 5, 20
+STEPS, EVERY, KILLED = 120, 5, 20
 
 
 def test_the_pod_after_a_killed_one_repeats_less_than_a_checkpoint(
