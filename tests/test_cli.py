@@ -584,6 +584,19 @@ class TestBeside:
         assert not Path("runs/tiny/.work").exists() or not list(Path("runs/tiny/.work").iterdir())
         assert "to do" in say(capsys, "status", "tiny.yaml")[1]
 
+    def test_status_knows_what_is_where_though_a_source_lies_elsewhere(
+        self, there: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = json.loads(say(capsys, "status", "tiny.yaml", "--json")[1])
+        Path("RUNBOOK.md").rename("ELSEWHERE.md")
+        code, out, err = say(capsys, "status", "tiny.yaml", "--json")
+        now = json.loads(out)
+        assert (code, err) == (0, "")
+        assert (now["steps"][0]["step"], now["steps"][0]["state"]) == ("collect", "unread")
+        assert "RUNBOOK.md" in now["steps"][0]["what"]
+        assert {row["state"] for row in now["steps"][1:]} == {"to do"}
+        assert now["places"] == before["places"]
+
     def test_ls_lists_the_cards_in_order(
         self, there: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

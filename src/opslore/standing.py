@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from opslore import steps, store, summary
 from opslore.cards import Card, Corpus, Record
 from opslore.config import Agent
-from opslore.errors import GateFailed
+from opslore.errors import GateFailed, SourceError
 from opslore.lineage import KINDS
 
 
@@ -35,7 +35,8 @@ class Standing(Record):
 
     step: str
     state: str
-    """`done`, `stopped` half-way, `to do`, or `refused` by the gate."""
+    """`done`, `stopped` half-way, `to do`, `refused` by the gate, or `unread`: its source is not
+    here, as that of an agent which others run; what they deployed is known all the same."""
     card: str = ""
     created: str = ""
     what: str = ""
@@ -55,6 +56,8 @@ def status(agent: Agent) -> list[Standing]:
     except store.NotMade as missing:
         state = "stopped" if missing.begun else "to do"
         why = "goes on where it was stopped" if missing.begun else ""
+    except SourceError as error:
+        state, why = "unread", error.message
     except GateFailed:
         state, why = "refused", "the gate lets no release pass; the report says why"
     rows = [
