@@ -70,9 +70,8 @@ def followed(name: str, follows: str, project: str, domain: str, as_json: bool) 
             for found in submitting.follow(name, endpoint):
                 _tell(found, told, as_json)
     except console.Stopped:
-        given = [("--project", project), ("--domain", domain)]
-        more = " ".join(f"{key} {shlex.quote(value)}" for key, value in given if value)
-        console.tell(f"{name} goes on; abort it with: flyte abort run {name} {more}".rstrip())
+        abort = shlex.join(["flyte", "abort", "run", name, *_place(project, domain)])
+        console.tell(f"{name} goes on; abort it with: {abort}")
         raise
     console.resumed_by("")
     failure = None
@@ -123,7 +122,10 @@ def shown(executions: Iterable[Execution], note: str) -> None:
 
 def again(agent: Path, name: str, project: str, domain: str) -> str:
     """The command that follows a run."""
-    words = ["opslore", "status", str(agent), "--run", name]
-    for key, value in (("--project", project), ("--domain", domain)):
-        words += [key, value] if value else []
-    return shlex.join(words)
+    return shlex.join(["opslore", "status", str(agent), "--run", name, *_place(project, domain)])
+
+
+def _place(project: str, domain: str) -> list[str]:
+    """The options that name where a run is, of what is not as configured."""
+    given = (("--project", project), ("--domain", domain))
+    return [word for key, value in given if value for word in (key, value)]

@@ -102,6 +102,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check(path: Path, digest: str) -> None:
+    """See that a card's file has the digest that its card says.
+
+    Raises:
+        IntegrityError: it is gone, torn or edited.
+    """
+    if not path.is_file() or sha256(path) != digest:
+        raise IntegrityError(
+            f"{path} is not what its card says", hint=f"delete {path.parent}, run again"
+        )
+
+
 @contextmanager
 def alone(lock: Path, wait: float = WAIT) -> Iterator[None]:
     """Hold a lock file while the block runs; the kernel drops it when its holder dies.

@@ -1,19 +1,18 @@
-"""`collect` in pieces: the sources read alone, on any machine, and put together, or only read.
+"""`collect` in pieces: each source read alone, on any machine, then put together.
 
 The corpus has the id and the bytes that `steps.collect` gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from opslore import progress, steps
+from opslore import steps
 from opslore.cards import Corpus
 from opslore.config import Agent
 from opslore.harvest import Harvest
 from opslore.sources import gather, harvested
-from opslore.sources.gather import Gathered
 
 
 def harvest(agent: Agent, number: int) -> Harvest:
@@ -40,26 +39,5 @@ def together(agent: Agent, harvests: Sequence[Harvest]) -> Corpus:
         IntegrityError: what was kept of a source is not what its card says.
     """
     home = steps.store_of(agent)
-    return keep(agent, gather.counted([harvested.read(one, home.path(one)) for one in harvests]))
-
-
-def gathered(agent: Agent, allow: Collection[str] = ()) -> Gathered:
-    """What all sources give now, before it is a corpus.
-
-    Args:
-        agent: the agent file.
-        allow: places that may be read though they are not public, see `Ground`; for tests.
-
-    Raises:
-        SourceError: a source cannot be read.
-        DataError: nothing in one.
-    """
-    home = steps.store_of(agent)
-    found = gather.collect(agent.collect, Path.cwd(), home.home / "sources", allow)
-    progress.report("collect", found.documents, found.documents, "documents")
-    return found
-
-
-def keep(agent: Agent, found: Gathered) -> Corpus:
-    """What the sources gave as a corpus; the same words are the same corpus."""
-    return steps.store_of(agent).made(Corpus, [], [], found.write, facts=[found.content])
+    parts = [harvested.read(one, home.path(one)) for one in harvests]
+    return gather.keep(home, gather.counted(parts))

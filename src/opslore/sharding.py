@@ -14,7 +14,6 @@ from typing import Any
 from opslore import files, progress, steps, store
 from opslore.cards import TESTS, Adapter, Bundle, Dataset, Evaluation
 from opslore.config import Agent
-from opslore.errors import IntegrityError
 from opslore.evaluation.replies import FILE
 from opslore.shard import Shard
 
@@ -87,8 +86,5 @@ def judge(agent: Agent, dataset: Dataset, bundle: Bundle, shards: Sequence[Shard
     home = steps.store_of(agent)
     known = [home.path(shard) / FILE for shard in shards]
     for shard, path in zip(shards, known, strict=True):
-        if not path.is_file() or files.sha256(path) != shard.digest:
-            raise IntegrityError(
-                f"{path} is not what its card says", hint=f"delete {path.parent}, run again"
-            )
+        files.check(path, shard.digest)
     return steps.judged(agent, dataset, bundle, known)

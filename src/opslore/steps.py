@@ -33,9 +33,7 @@ def collect(agent: Agent) -> Corpus:
     from opslore.sources import gather
 
     home = store_of(agent)
-    found = gather.collect(agent.collect, Path.cwd(), home.home / "sources")
-    progress.report("collect", found.documents, found.documents, "documents")
-    return home.made(Corpus, [], [], found.write, facts=[found.content])
+    return gather.keep(home, gather.gathered(home, agent.collect))
 
 
 def prepare(agent: Agent, corpus: Corpus) -> Dataset:

@@ -38,6 +38,11 @@ SHOWN = 5
 SEARCHED = 100
 """The last runs of all agents, among which an agent's are looked for."""
 
+WELL = ("succeeded", "recovered")
+"""Flyte's phases of what ended well."""
+OVER = (*WELL, "failed", "aborted", "timed_out")
+"""Flyte's phases in which nothing more happens."""
+
 
 class Task(Record):
     """One task of a run."""
@@ -55,7 +60,7 @@ class Task(Record):
     @property
     def over(self) -> bool:
         """Whether nothing more happens to it."""
-        return self.phase in ("succeeded", "failed", "aborted", "timed_out", "recovered")
+        return self.phase in OVER
 
 
 class Execution(Record):
@@ -72,7 +77,7 @@ class Execution(Record):
     @property
     def over(self) -> bool:
         """Whether it came to its end."""
-        return self.phase in ("succeeded", "failed", "aborted", "timed_out", "recovered")
+        return self.phase in OVER
 
 
 def start(agent: Agent, project: str = "", domain: str = "") -> Execution:
@@ -139,7 +144,7 @@ def outcome(execution: Execution, endpoint: str) -> Deployment:
     """
     import flyte.remote
 
-    if execution.phase not in ("succeeded", "recovered"):
+    if execution.phase not in WELL:
         raise _failure(execution)
     run = asked(endpoint, lambda: flyte.remote.Run.get(execution.name))
     given = asked(endpoint, lambda: run.typed_outputs({"o0": Deployment}))

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from opslore import harvesting, proving, standing, steps, store
+from opslore import proving, standing, steps, store
 from opslore.cards import Bundle, Card, Corpus, Document, Evaluation, Release
 from opslore.changes import Changes, Reading, compare
 from opslore.config import Agent
@@ -23,6 +23,7 @@ from opslore.files import alone
 from opslore.proving import Proof
 from opslore.record import Record
 from opslore.release.current import history
+from opslore.sources import gather
 from opslore.sources.gather import Gathered
 from opslore.store import Store
 
@@ -78,7 +79,7 @@ def look(agent: Agent, allow: Collection[str] = ()) -> Seen:
         IntegrityError: what was kept of the last release or try is damaged.
     """
     home = steps.store_of(agent)
-    found = harvesting.gathered(agent, allow)
+    found = gather.gathered(home, agent.collect, allow)
     now = Reading.of(found.rows(), _prose(agent))
     tried = recall(home)
     if tried is not None and not tried.done and tried.settings == _settings(agent):
@@ -104,7 +105,7 @@ def act(agent: Agent, seen: Seen) -> Iterator[Card | Proof]:
         corpus = seen.corpus
         if corpus is None:
             assert seen.found is not None, "a look found nothing to do"
-            corpus = harvesting.keep(agent, seen.found)
+            corpus = gather.keep(home, seen.found)
         before = seen.base.id if seen.base else ""
         tried = Tried(corpus=corpus.id, settings=_settings(agent), before=before)
         _note(home, tried)

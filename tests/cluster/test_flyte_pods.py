@@ -18,9 +18,10 @@ import flyte_world
 import pytest
 from between import between
 from flow_world import Flow
+from flyte_world import let_pass
 from plane import pods
 from plane.serving import serving
-from plane_world import KEYS, Cluster, let_pass
+from plane_world import KEYS, Cluster
 from real.node import Node
 from real.s3 import S3
 

@@ -19,7 +19,8 @@ from real import flyte1
 from real.parts import tail
 
 import opslore
-from opslore import config
+from opslore import config, overriding, steps
+from opslore.cards import Evaluation
 from opslore.config import Agent
 
 SOURCE = Path(opslore.__file__).parents[1]
@@ -158,3 +159,11 @@ def pod(folder: Path, *words: str | Path, more: dict[str, str] | None = None) ->
         )
     assert done.returncode == 0, tail(log, 60)
     return log.read_text()
+
+
+def let_pass() -> None:
+    """Ada lets the tiny model of the working folder pass every gate that refuses it."""
+    home = steps.store_of(config.load(Path("tiny.yaml")))
+    evaluation = home.latest(Evaluation)
+    for gate in [gate.name for gate in evaluation.gates if not gate.passed]:
+        evaluation = overriding.override(home, evaluation, gate, "Ada", "a test of the flow")

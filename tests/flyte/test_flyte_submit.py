@@ -14,9 +14,9 @@ import pytest
 from base_models import model_cache  # noqa: F401
 from between import CUT, Answer, Call, between
 from flow_world import Flow, call
-from flyte_world import started, world  # noqa: F401
+from flyte_world import let_pass, started, world  # noqa: F401
 from flyteidl2.task import common_pb2
-from plane_world import KEYS, Cluster, bare, cluster, let_pass  # noqa: F401
+from plane_world import KEYS, Cluster, bare, cluster  # noqa: F401
 
 from opslore import config, steps
 from opslore.cards import Adapter, Bundle, Corpus, Dataset, Deployment, Evaluation, Release

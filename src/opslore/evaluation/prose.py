@@ -92,7 +92,7 @@ def ask(
     adapter: Path,
     work: Path,
     part: tuple[int, int],
-    progress: Progress | None = None,
+    progress: Progress,
 ) -> int:
     """Ask and weigh one part of the test examples; returns how many results there are.
 
@@ -116,7 +116,7 @@ def ask(
     asked = _asked(agent, examples, known_questions(agent))
     mine = {column: among[number::count] for column, among in asked.items()} | {"trained": []}
     with Log(work / FILE) as log:
-        run = Run(agent, examples, Index([]), log, progress or (lambda column, done, total: None))
+        run = Run(agent, examples, Index([]), log, progress)
         _ask_bundle(run, mine, bundle)
         common.ask_base(run, mine["base"])
         _weigh(run, mine, adapter / "merged", {})

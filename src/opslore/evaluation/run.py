@@ -92,7 +92,7 @@ def ask(
     bundle: Path,
     work: Path,
     part: tuple[int, int],
-    progress: Progress | None = None,
+    progress: Progress,
 ) -> int:
     """Ask the bundle and its base one part of the prompts; returns how many replies there are.
 
@@ -113,7 +113,7 @@ def ask(
     check(bundle / "model.gguf", bundle / "catalogue.json")
     number, count = part
     with Log(work / FILE) as log:
-        run = Run(agent, examples, Index.read(dataset), log, progress or _quiet, indexes(dataset))
+        run = Run(agent, examples, Index.read(dataset), log, progress, indexes(dataset))
         mine = {column: among[number::count] for column, among in run.asked().items()}
         # Both weights of a parity check answer on one machine: that of the whole evaluation.
         validation = abstention.questions(dataset)[number::count]

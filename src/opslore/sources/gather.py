@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opslore import files, store
+from opslore import files, progress, store
 from opslore.cards import Corpus, Document, Dropped
 from opslore.config_sources import RunbookSource, Source
 from opslore.sources import Collected, Ground, Stream
 from opslore.sources.coverage import SourceCount, coverage
+from opslore.store import Store
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,24 @@ class Gathered:
             "digest": store.sha256(work / "documents.jsonl"),
             "commit": commit,
         }
+
+
+def gathered(home: Store, sources: Sequence[Source], allow: Collection[str] = ()) -> Gathered:
+    """What an agent's sources give now, before it is a corpus; errors as `collect`.
+
+    Args:
+        home: the agent's store, beside which each source keeps what it fetched.
+        sources: the `collect` section; relative paths start from the working folder.
+        allow: places that may be read though they are not public, see `Ground`; for tests.
+    """
+    found = collect(sources, Path.cwd(), home.home / "sources", allow)
+    progress.report("collect", found.documents, found.documents, "documents")
+    return found
+
+
+def keep(home: Store, found: Gathered) -> Corpus:
+    """What the sources gave as a corpus; the same words are the same corpus."""
+    return home.made(Corpus, [], [], found.write, facts=[found.content])
 
 
 def collect(

@@ -9,7 +9,6 @@ from typing import Any
 
 from opslore import files
 from opslore.cards import Document, Dropped
-from opslore.errors import IntegrityError
 from opslore.harvest import Harvest, Row
 from opslore.sources import Collected, Stream
 
@@ -53,10 +52,7 @@ def read(card: Harvest, folder: Path) -> tuple[str, Collected | Stream]:
         IntegrityError: rows.jsonl is not what the card says.
     """
     path = folder / ROWS
-    if not path.is_file() or files.sha256(path) != card.digest:
-        raise IntegrityError(
-            f"{path} is not what its card says", hint=f"delete {folder}, run again"
-        )
+    files.check(path, card.digest)
 
     def rows() -> Iterator[Document | Dropped]:
         for row in files.read_rows(path, Row):
