@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import flow_world
@@ -21,13 +20,13 @@ from flow_world import Flow
 from flyte_world import let_pass
 from plane import pods
 from plane.serving import serving
-from plane_world import KEYS, Cluster
+from plane_world import KEYS, Cluster, checkpoint, made, same_release, until
 from real.node import Node
 from real.s3 import S3
 
 from opslore import config, steps
 from opslore.bucket import Bucket
-from opslore.cards import Adapter, Bundle, Corpus, Dataset, Deployment, Evaluation, Release
+from opslore.cards import Adapter, Bundle
 from opslore.release import keys
 
 pytest_plugins = ["real.fixtures"]
@@ -79,10 +78,7 @@ def submitted(cluster: Cluster) -> Flow:
     """The first run is refused; Ada lets it pass; the second."""
     refused = cluster.call("submit", "tiny.yaml")
     assert refused.code == 3, refused.err + str(cluster.pods.logs)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(cluster.folder)
-        for name, value in cluster.environment().items():
-            patch.setenv(name, value)
+    with cluster.inside():
         let_pass()
     return cluster.call("submit", "tiny.yaml", "--json")
 
@@ -99,21 +95,11 @@ def test_pods_make_the_release_that_opslore_run_makes(
         let_pass()
         done = flow_world.call(here, "run", "tiny.yaml")
         assert done.code == 0, done.err
-        kinds = (Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment)
-        home = steps.store_of(config.load(Path("tiny.yaml")))
-        mine = {kind: home.latest(kind) for kind in kinds}
-        patch.chdir(cluster.folder)
-        for name, value in cluster.environment().items():
-            patch.setenv(name, value)
-        away = steps.store_of(config.load(Path("tiny.yaml")))
-        theirs = {kind: away.latest(kind) for kind in kinds}
-    assert json.loads(submitted.out)["deployment"]["id"] == theirs[Deployment].id
-    for kind in kinds[:5]:
-        assert theirs[kind].id == mine[kind].id, kind
-    versions = [found[Release].version for found in (mine, theirs)]  # type: ignore[attr-defined]
-    assert len({version.split("-")[1] for version in versions}) == 1
-    hashes = [found[Bundle].gguf_sha256 for found in (mine, theirs)]  # type: ignore[attr-defined]
-    assert len(set(hashes)) == 1
+        mine = made()
+    with cluster.inside():
+        theirs = made()
+    same_release(json.loads(submitted.out), mine, theirs)
+    assert theirs[Bundle].gguf_sha256 == mine[Bundle].gguf_sha256
 
 
 def test_every_step_was_a_pod_of_the_node_with_its_own_image(
@@ -141,32 +127,20 @@ def test_the_pod_after_a_deleted_one_repeats_less_than_a_checkpoint(
     monkeypatch.chdir(cluster.folder)
     bucket = Bucket.open(config.load(Path(name)).store)
     process = cluster.start("submit", name)
-    pod = _wait(lambda: next((p for p in cluster.pods.alive.values() if "train" in p.action), None))
-    at = _wait(lambda: _checkpoint(bucket))
-    cluster.pods.delete(pod.name)  # type: ignore[attr-defined]
+    pod = until(
+        lambda: next((p for p in cluster.pods.alive.values() if "train" in p.action), None), 300
+    )
+    at = until(lambda: checkpoint(bucket, KILLED), 300)
+    cluster.pods.delete(pod.name)
     out, err = process.communicate(timeout=500)
     assert process.returncode == 3, err
     (line,) = [line for line in out.splitlines() if line.startswith("train")]
     assert line.endswith("2 tries")
-    said = cluster.pods.logs[pod.name.removesuffix("1") + "2"]  # type: ignore[attr-defined]
+    said = cluster.pods.logs[pod.name.removesuffix("1") + "2"]
     begun = re.search(r"goes on from s3://\S+/checkpoint-(\d+)\.tar", said)
     assert begun is not None, said
-    assert int(begun[1]) >= int(str(at)) >= KILLED
+    assert int(begun[1]) >= at >= KILLED
     home = steps.store_of(config.load(Path(name)))
     rows = (home.path(home.latest(Adapter)) / "loss.jsonl").read_text().splitlines()
     assert [json.loads(row)["step"] for row in rows] == list(range(1, STEPS + 1))
     assert not bucket.sizes("killed/.work")
-
-
-def _checkpoint(bucket: Bucket) -> int:
-    """The step of the newest checkpoint in the bucket, from one step on."""
-    found = re.findall(r"checkpoint-(\d+)\.tar", " ".join(bucket.sizes("killed/.work")))
-    return next((int(step) for step in found if int(step) >= KILLED), 0)
-
-
-def _wait(found: Callable[[], object], seconds: float = 300) -> object:
-    until = time.monotonic() + seconds
-    while not (there := found()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return there

@@ -13,9 +13,12 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flow_world import Flow
@@ -24,7 +27,10 @@ from plane.processes import Processes
 from plane.serving import Plane, serving
 from real.s3 import S3
 
+from opslore import config, steps
 from opslore.bucket import Bucket
+from opslore.cards import Deployment, Release
+from opslore.lineage import KINDS
 from opslore.release import keys
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "OPSLORE_SIGNING_KEY")
@@ -54,6 +60,15 @@ class Cluster:
             "OPSLORE_CACHE": str(self.folder / ".cache"),
             **self.more,
         }
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """In the block this process is in the folder, with a person's variables."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            for name, value in self.environment().items():
+                patch.setenv(name, value)
+            yield
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Call opslore; it is not waited for."""
@@ -150,3 +165,36 @@ def cluster(bare: Cluster) -> Cluster:
     """The same with the flow registered."""
     bare.register("1")
     return bare
+
+
+def made() -> dict[type[Any], Any]:
+    """The newest card of every kind, of the agent in the working folder."""
+    home = steps.store_of(config.load(Path("tiny.yaml")))
+    return {kind: home.latest(kind) for kind in KINDS}
+
+
+def same_release(
+    said: dict[str, Any], here: dict[type[Any], Any], there: dict[type[Any], Any]
+) -> None:
+    """See that a run gave what lies in its store, and that it is the release of `opslore run`."""
+    assert said["deployment"]["id"] == there[Deployment].id
+    for kind in KINDS[:5]:
+        assert there[kind].id == here[kind].id, kind
+    mine, theirs = (found[Release].version for found in (here, there))
+    assert mine.split("-")[1] == theirs.split("-")[1]
+
+
+def checkpoint(bucket: Bucket, least: int) -> int:
+    """The step of the newest checkpoint that is whole in the bucket, from one step on; else 0."""
+    found = re.findall(r"checkpoint-(\d+)\.tar", " ".join(bucket.sizes("killed/.work")))
+    newest = max(map(int, found), default=0)
+    return newest if newest >= least else 0
+
+
+def until(found: Callable[[], Any], seconds: float = 180) -> Any:
+    """What is found, once it is."""
+    end = time.monotonic() + seconds
+    while not (there := found()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return there

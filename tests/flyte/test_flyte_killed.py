@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from flyte_world import started  # noqa: F401
-from plane_world import Cluster, bare, cluster  # noqa: F401
+from plane_world import Cluster, bare, checkpoint, cluster, until  # noqa: F401
 
 from opslore import config, files, steps
 from opslore.bucket import Bucket
@@ -34,8 +33,8 @@ def test_the_pod_after_a_killed_one_repeats_less_than_a_checkpoint(
     agent = config.load(Path(name))
     bucket = Bucket.open(agent.store)
     submitted = cluster.start("submit", name)
-    (first,) = _wait(lambda: [pod for pod in cluster.pods.alive if _is_training(cluster, pod)])
-    (at,) = _wait(lambda: _checkpoint(bucket, KILLED))
+    (first,) = until(lambda: [pod for pod in cluster.pods.alive if _is_training(cluster, pod)])
+    at = until(lambda: checkpoint(bucket, KILLED))
     os.killpg(cluster.pods.alive[first].pid, signal.SIGKILL)
     out, err = submitted.communicate(timeout=300)
 
@@ -69,17 +68,3 @@ def _read(line: str) -> dict[str, int]:
 
 def _is_training(cluster: Cluster, name: str) -> bool:
     return any(pod.name == name and pod.action.endswith(".train") for pod in cluster.pods.started)
-
-
-def _checkpoint(bucket: Bucket, least: int) -> list[int]:
-    """The step of the newest checkpoint that is whole in the bucket, from one step on."""
-    found = [int(step) for step in re.findall(r"(\d+)\.tar", str(bucket.sizes("killed/.work")))]
-    return [max(found)] if max(found, default=0) >= least else []
-
-
-def _wait(found: object, seconds: float = 180) -> list:  # type: ignore[type-arg]
-    until = time.monotonic() + seconds
-    while not (there := found()):  # type: ignore[operator]
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return there

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,7 @@ from between import CUT, Answer, Call, between
 from flow_world import Flow, call
 from flyte_world import let_pass, started, world  # noqa: F401
 from flyteidl2.task import common_pb2
-from plane_world import KEYS, Cluster, bare, cluster  # noqa: F401
-
-from opslore import config, steps
-from opslore.cards import Adapter, Bundle, Corpus, Dataset, Deployment, Evaluation, Release
+from plane_world import KEYS, Cluster, bare, cluster, made, same_release, until  # noqa: F401
 
 pytest_plugins = ["real.fixtures"]
 pytestmark = pytest.mark.slow
@@ -185,13 +181,6 @@ def test_a_cluster_that_is_away_for_a_while_ends_no_following(
     assert "NOWHERE.md" in done.err
 
 
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 def test_ctrl_c_leaves_the_run_and_says_how_to_go_on_and_how_to_end_it(cluster: Cluster) -> None:
     before = set(cluster.plane.engine.runs)
     process = cluster.start("submit", "tiny.yaml")
@@ -244,10 +233,7 @@ def refused(cluster: Cluster) -> Flow:
 
 @pytest.fixture(scope="module")
 def passed(cluster: Cluster, refused: Flow) -> Flow:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(cluster.folder)
-        for name, value in cluster.environment().items():
-            patch.setenv(name, value)
+    with cluster.inside():
         let_pass()
     return cluster.call("submit", "tiny.yaml", "--json")
 
@@ -269,21 +255,11 @@ class TestTheWholeFlow:
         assert passed.code == 0, passed.err
         said = json.loads(passed.out)
         assert said["phase"] == "succeeded"
-        kinds = (Corpus, Dataset, Adapter, Bundle, Evaluation, Release, Deployment)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(at_home)
-            home = steps.store_of(config.load(Path("tiny.yaml")))
-            here = {kind: home.latest(kind) for kind in kinds}
-            patch.chdir(cluster.folder)
-            for name, value in cluster.environment().items():
-                patch.setenv(name, value)
-            away = steps.store_of(config.load(Path("tiny.yaml")))
-            there = {kind: away.latest(kind) for kind in kinds}
-        assert said["deployment"]["id"] == there[Deployment].id
-        for kind in kinds[:5]:
-            assert there[kind].id == here[kind].id, kind
-        mine, theirs = (found[Release].version for found in (here, there))
-        assert mine.split("-")[1] == theirs.split("-")[1]
+            here = made()
+        with cluster.inside():
+            same_release(said, here, made())
 
     def test_the_second_run_trains_nothing(self, cluster: Cluster, passed: Flow) -> None:
         name = json.loads(passed.out)["name"]
